@@ -1,0 +1,1 @@
+"""The plugin behind its door; the reading order of the files is in CONTRIBUTING.md."""
