@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+_HOST = re.compile(r"(localhost|[\w-]+(?:\.[\w-]+)+|\[[0-9a-fA-F:]+\])(:\d+)?(/.*)?", re.ASCII)
+
 
 class BadAddress(ValueError):
     """What stands in an address field is no address."""
@@ -25,7 +27,7 @@ def api_root(typed: str) -> str:
     """
     address = typed.strip().strip("<>\"'")
     if "://" not in address:
-        named = re.fullmatch(r"(localhost|[\w-]+(?:\.[\w-]+)+|\[[0-9a-f:]+\])(:\d+)?(/.*)?", address, re.ASCII | re.IGNORECASE)
+        named = _HOST.fullmatch(address)
         if not named:
             raise BadAddress(typed)
         address = f"{'http' if named[1] == 'localhost' or _is_numeric(named[1]) else 'https'}://{address}"
@@ -69,10 +71,13 @@ def _whole(low: int, high: int) -> tuple[BeforeValidator, BeforeValidator]:
 
 
 Name = Annotated[str, BeforeValidator(lambda value: str(value).strip())]
-Keys = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda value: tuple(dict.fromkeys(re.findall(r"[^\s,，;；]+", value))) if isinstance(value, str) else value),
-]
+
+
+def _split_keys(value: Any) -> Any:
+    return tuple(dict.fromkeys(re.findall(r"[^\s,，;；]+", value))) if isinstance(value, str) else value
+
+
+Keys = Annotated[tuple[str, ...], BeforeValidator(_split_keys)]
 
 
 def _read_presets(lines: Any) -> dict[str, str]:

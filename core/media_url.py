@@ -14,8 +14,16 @@ from urllib.parse import urlsplit
 
 from . import words
 
-VIDEO_TYPES = {"mp4": "video/mp4", "m4v": "video/mp4", "mov": "video/quicktime", "webm": "video/webm", "mkv": "video/x-matroska"}
-_NOT_VIDEO = frozenset("jpg jpeg png webp gif bmp svg avif heic ico htm html css js json txt xml md pdf zip mp3 wav m3u8".split())
+VIDEO_TYPES = {
+    "mp4": "video/mp4",
+    "m4v": "video/mp4",
+    "mov": "video/quicktime",
+    "webm": "video/webm",
+    "mkv": "video/x-matroska",
+}
+_NOT_VIDEO = frozenset(
+    "jpg jpeg png webp gif bmp svg avif heic ico htm html css js json txt xml md pdf zip mp3 wav m3u8".split()  # noqa: SIM905 (a list of words reads best as words)
+)
 
 _ENTITY = re.compile(r"&(amp|lt|gt|quot|apos|#\d{1,6}|#x[0-9a-f]{1,5});", re.IGNORECASE)
 _ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
@@ -47,7 +55,7 @@ def from_text(text: str, root: str) -> str | None:
         text: the whole content, streamed pieces joined.
         root: the API's address without ``/v1``; relative links are resolved against it.
     """
-    text = _unescape(_without_thoughts(text))
+    text = _unescape(without_thoughts(text))
     if inline := _INLINE.search(text):
         return inline[0]
     tags = list(islice(_TAG.finditer(text), _MOST))
@@ -86,9 +94,9 @@ def from_json(value: Any, root: str) -> str | None:
 
 def content_link(job: Any, root: str) -> str | None:
     """A finished OpenAI-style job without any link stands at ``/content``, behind the key (upstreams.md §5)."""
-    if isinstance(job, dict) and job.get("object") == "video" and str(job.get("status")).lower() == "completed" and job.get("id"):
-        return f"{root}/v1/videos/{job['id']}/content"
-    return None
+    if not isinstance(job, dict) or job.get("object") != "video" or job.get("status") != "completed":
+        return None
+    return f"{root}/v1/videos/{job['id']}/content" if job.get("id") else None
 
 
 def needs_key(url: str, root: str) -> bool:
@@ -143,7 +151,7 @@ def _entity(match: re.Match[str]) -> str:
     return _ENTITIES[name]
 
 
-def _without_thoughts(text: str) -> str:
+def without_thoughts(text: str) -> str:
     """Drop closed ``<think>`` blocks; one that is never closed is only a marker (grok2api era A)."""
     kept, at = [], 0
     while (start := text.find("<think>", at)) >= 0 and (end := text.find("</think>", start)) >= 0:
@@ -265,6 +273,11 @@ def _served_as_video(url: str) -> bool:
     return False
 
 
+def is_video_file(url: str) -> bool:
+    """Whether the path's extension is a video's."""
+    return _extension(url) in VIDEO_TYPES
+
+
 def _path(url: str) -> str:
     return re.split(r"[?#]", url, maxsplit=1)[0]
 
@@ -289,7 +302,7 @@ def _clean(url: str) -> str:
     if len(url) > _LONGEST:
         return ""
     end = len(url)
-    surplus = {")": url.count(")") - url.count("("), "]": url.count("]") - url.count("["), "}": url.count("}") - url.count("{")}
+    surplus = {closing: url.count(closing) - url.count(opening) for opening, closing in ("()", "[]", "{}")}
     while end and (url[end - 1] in ".,;:!?*" or surplus.get(url[end - 1], 0) > 0):
         end -= 1
         if url[end] in surplus:

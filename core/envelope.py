@@ -1,0 +1,182 @@
+"""The error inside an upstream's answer → which `Failure` it is.
+
+Every gateway wraps errors in its own way, and several lie in the status: a refusal comes as 400 or 502, an empty
+balance as 429, a wrong key as 400, a full pool as 500. So the words decide where they are definite, and the status
+where they are not (upstreams.md §2.3, §3–§8).
+"""
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from . import words
+from .errors import AuthFailed, BadInput, Failure, Misconfigured, OutOfQuota, Refused, Retryable, UnknownCharge
+from .transport import retry_after
+
+
+def _any(pattern: str, chinese: tuple[str, ...] = ()) -> re.Pattern[str]:
+    return re.compile("|".join((pattern, *chinese)), re.IGNORECASE | re.DOTALL)
+
+
+_REFUSED = _any(
+    r"moderat|content[ _-]?polic|content[ _-]?filter|safety|usage guidelines|unsafe|responsible ai|\bnsfw\b"
+    r"|inappropriate|polic(y|ies).{0,20}violat|violat.{0,40}(polic|guideline|terms)|prohibited content"
+    r"|sensitive (content|word)",
+    words.REFUSALS,
+)
+_QUOTA = _any(
+    r"insufficient[_ ](\w+[_ ])?(quota|balance|credits?|funds)|quota.{0,24}(exceeded|exhausted|not enough|used up)"
+    r"|exceeded.{0,24}quota|billing|purchase credits|out of credits|no credits|balance is|arrears",
+    words.QUOTA,
+)
+_BUSY = _any(
+    r"rate[ _-]?limit|too many (requests|concurrent)|no available (token|account)|overloaded|saturated|at capacity",
+    words.BUSY,
+)
+_BAD_KEY = _any(
+    r"(incorrect|invalid|wrong|expired|missing|malformed).{0,24}(api[ _-]?key|token|credential)|invalid_api_key"
+    r"|api[ _-]?key.{0,16}(invalid|not valid|incorrect|expired|missing|required)|unauthori[sz]ed|authentication",
+    words.BAD_KEY,
+)
+_NOT_OFFERED = _any(
+    r"model.{0,120}(does not exist|not found|not supported|not available|not have access)"
+    r"|model_not_found|unsupported_model|no available channel",
+    words.NOT_OFFERED,
+)
+_BLOCKED = _any(r"just a moment|cf-mitigated|attention required|access denied|\bip\b.{0,20}(block|ban)", words.BLOCKED)
+_INVALID = _any(r"invalid[_ ]?(request|argument|parameter|value)|bad[_ ]request|validation")
+
+
+def read_json(text: str) -> Any:
+    """Parse a body as JSON; None where it is something else."""
+    try:
+        return json.loads(text.lstrip("\ufeff"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_html(text: str) -> bool:
+    """Whether a body is a web page."""
+    return re.match(r"\s*<(!doctype|html|head|body)\b", text[:256], re.IGNORECASE) is not None
+
+
+def name(status: int, headers: Mapping[str, str], text: str, *, started: bool = False) -> Failure:
+    """Name the failure of a billable request.
+
+    Args:
+        status: HTTP status; 200 for an error inside a good answer.
+        text: the body, or the part of it that is the error.
+        started: the upstream already reported progress, so work was done: nothing is certain about the bill any more.
+    """
+    body = read_json(text)
+    codes, message, delay = _said(body) if body is not None else ("", _title(text), None)
+    said = unquote(f"{codes} {message}")
+    failure = _by_words(status, headers, said, message, delay, enveloped=body is not None)
+    if failure is None:
+        failure = _by_status(status, headers, said, message, enveloped=body is not None)
+    if started and not isinstance(failure, Refused):
+        return UnknownCharge("started", message)
+    return failure
+
+
+def message_of(value: Any) -> str:
+    """The human words of an error envelope."""
+    return _said(value)[1]
+
+
+def is_refusal(text: str) -> bool:
+    """Whether these words are those of moderation."""
+    return _REFUSED.search(text[:4000]) is not None
+
+
+def _by_words(
+    status: int, headers: Mapping[str, str], said: str, message: str, delay: float | None, *, enveloped: bool
+) -> Failure | None:
+    if delay is not None and status in (200, 429, 503):
+        return Retryable("busy", message, retry_after=delay)
+    if _QUOTA.search(said):
+        return OutOfQuota("", message)
+    if _REFUSED.search(said):
+        return Refused("", message)
+    if status == 401 or (_BAD_KEY.search(said) and status in (200, 400, 403)):
+        return AuthFailed("", message)
+    if _BLOCKED.search(said) or (status == 403 and not enveloped):
+        return Misconfigured("blocked", message)
+    if _NOT_OFFERED.search(said):
+        return Misconfigured("model", message)
+    if enveloped and status not in (400, 422) and (_BUSY.search(said) or re.search(r"\b429\b", message)):
+        return Retryable("busy", message, retry_after=retry_after(headers))
+    return None
+
+
+def _by_status(status: int, headers: Mapping[str, str], said: str, message: str, *, enveloped: bool) -> Failure:
+    if status < 300:
+        return BadInput("rejected", message) if _INVALID.search(said) else UnknownCharge("error_answer", message)
+    if status < 400:
+        return Misconfigured("redirect", to=headers.get("Location", ""))
+    if status == 402:
+        return OutOfQuota("", message)
+    if status == 403:
+        return AuthFailed("", message)
+    if status in (404, 405):
+        return Misconfigured("not_found", message)
+    if status in (408, 425, 429) or (status == 503 and enveloped):
+        return Retryable("busy", message, retry_after=retry_after(headers))
+    if status < 500:
+        return BadInput("rejected", message)
+    return UnknownCharge("http_status", message, status=status)
+
+
+def _said(value: Any, depth: int = 0) -> tuple[str, str, float | None]:
+    """Codes and types, the innermost message, and a retry delay in seconds, out of whatever envelope."""
+    if depth > 8:
+        return "", "", None
+    if isinstance(value, str):
+        inner = _unwrapped(value)
+        return _said(inner, depth + 1) if inner is not None else ("", value, None)
+    if isinstance(value, list):
+        return _said(value[0], depth + 1) if value else ("", "", None)
+    if not isinstance(value, dict):
+        return "", "", None
+    codes = [str(value[key]) for key in ("code", "type", "status") if isinstance(value.get(key), str | int)]
+    message, delay = "", _delay(value.get("details"))
+    for key in ("error", "message", "error_message", "detail", "msg", "output", "fail_reason"):
+        if value.get(key):
+            more, found, later = _said(value[key], depth + 1)
+            codes, message, delay = [*codes, more], message or found, delay if delay is not None else later
+    return " ".join(filter(None, codes)), message, delay
+
+
+def _unwrapped(text: str) -> Any:
+    """An upstream's own error, kept as text by the gateway: JSON, or the repr of a Python dict (grok2api era A)."""
+    start = text.find("{")
+    if start < 0 or len(text) > 5000:
+        return None
+    inner = text[start : text.rfind("}") + 1]
+    value = read_json(inner)
+    if value is None:
+        try:
+            value = ast.literal_eval(inner)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    return value if isinstance(value, dict) and {"error", "message"} & value.keys() else None
+
+
+def _delay(details: Any) -> float | None:
+    """Google's RetryInfo: ``{"retryDelay": "39s"}``."""
+    for detail in details if isinstance(details, list) else []:
+        said = str(detail.get("retryDelay", "")) if isinstance(detail, dict) else ""
+        if match := re.fullmatch(r"(\d+(?:\.\d+)?)s", said):
+            return float(match[1])
+    return None
+
+
+def _title(text: str) -> str:
+    """What a page or plain text says, without its markup."""
+    if is_html(text):
+        title = re.search(r"<title>([^<]*)", text[:20000], re.IGNORECASE)
+        return title[1].strip() if title else ""
+    return text[:2000].strip()

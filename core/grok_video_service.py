@@ -1,0 +1,293 @@
+"""Backend: Grok Imagine through chat-completions gateways (grok2api and its relatives; upstreams.md §2).
+
+One long request is all there is: no ticket, no second look. So the answer is read as it comes, progress is known, and
+a stream that was cut is told from one that ended: what was cut may have been paid.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import media_url, words
+from .capabilities import Capabilities
+from .config import BadAddress, VideoSettings, api_root
+from .envelope import is_html, is_refusal, name, read_json
+from .errors import Misconfigured, Refused, UnknownCharge, UpstreamFailed
+from .models import VideoRequest, VideoResult
+from .transport import Answer, Body, DataUrl, Transport
+
+_LARGE = 1 << 18  # characters; above it, reading would be felt by the other chats and goes to a thread
+_PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?\s*[%％]")
+_PICTURE = re.compile(r"!\[[^\]]*\]\(|<img\b|\.(?:jpe?g|png|webp|gif)\b", re.IGNORECASE)
+_ERROR = re.compile(rf"\s*(?:❌|error\b|(?:{'|'.join(words.FAILED)}))", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What a generation of gateways takes, and how it spells it.
+
+    Attributes:
+        spelling: request field → field of ``video_config``.
+        sizes: aspect ratio → pixel size, where the gateway wants pixels.
+    """
+
+    can: Capabilities
+    spelling: dict[str, tuple[str, ...]]
+    sizes: dict[str, str]
+
+
+_SIZES = {"16:9": "1280x720", "9:16": "720x1280", "1:1": "1024x1024"}
+_MODELS: dict[str, _Model] = {
+    # Without a picture, 0.9 draws one; it has one length and one size.
+    "grok-imagine-0.9": _Model(Capabilities(False, 1, (), (), ()), {}, {}),
+    "grok-imagine-1.0": _Model(
+        Capabilities(True, 1, tuple(range(6, 31)), ("16:9", "9:16", "1:1", "3:2", "2:3"), ("480p", "720p")),
+        {"duration": ("video_length",), "aspect_ratio": ("aspect_ratio",), "resolution": ("resolution_name",)},
+        {},
+    ),
+    "grok-imagine-video": _Model(
+        Capabilities(True, 7, (6, 10, 12, 16, 20), tuple(_SIZES), ("480p", "720p")),
+        {"duration": ("seconds",), "aspect_ratio": ("size",), "resolution": ("resolution_name",)},
+        _SIZES,
+    ),
+}
+# A name we do not know may be any of them behind an alias: it gets every spelling.
+_OTHER = _Model(
+    Capabilities(),
+    {
+        "duration": ("video_length", "seconds"),
+        "aspect_ratio": ("aspect_ratio", "size"),
+        "resolution": ("resolution_name",),
+    },
+    _SIZES,
+)
+
+
+def _model(name: str) -> _Model:
+    return next((model for prefix, model in _MODELS.items() if name.lower().startswith(prefix)), _OTHER)
+
+
+def build(request: VideoRequest, model: str) -> Body:
+    """The request, as generations A, B and D take it.
+
+    ``stream`` is always explicit, because its default differs; it is true, because behind Cloudflare an answer that
+    says nothing for 100 s is cut while the paid job goes on.
+    """
+    content: Any = request.prompt
+    if request.references:
+        pictures = [DataUrl(Path(reference.path), reference.mime) for reference in request.references]
+        content = [
+            {"type": "text", "text": request.prompt},
+            *({"type": "image_url", "image_url": {"url": picture}} for picture in pictures),
+        ]
+    payload: dict[str, Any] = {"model": model, "stream": True, "messages": [{"role": "user", "content": content}]}
+    known = _model(model)
+    config: dict[str, Any] = {}
+    for field, names in known.spelling.items():
+        value = getattr(request, field)
+        for spelled in names if value is not None else ():
+            converted = known.sizes.get(value) if spelled == "size" else value
+            if converted is not None:
+                config[spelled] = converted
+    if config:
+        payload["video_config"] = config | {"preset": "normal"}
+    return Body.of_json(payload)
+
+
+class ChatReader:
+    """Reads a chat answer as it comes: JSON or an event stream, judged by the body because both headers lie.
+
+    Args:
+        root: the API's address without ``/v1``.
+        report: is told the percentage whenever the upstream names one.
+    """
+
+    def __init__(self, root: str, report: Callable[[int], None] = lambda percent: None) -> None:
+        self._root, self._report = root, report
+        self._streamed: bool | None = None
+        self._head = ""
+        self._broken = False
+        self._rest: list[str] = []  # the line that is not whole yet, in pieces
+        self._event: list[str] = []  # the data lines of the event that is not whole yet
+        self._is_error = False
+        self._content: list[str] = []
+        self._typed: list[Any] = []
+        self._error: Any = None
+        self._finish = ""
+        self._ended = False
+        self._started = False
+
+    def feed(self, text: str) -> bool:
+        """Take in the next piece of the body.
+
+        Returns:
+            True when the stream said that it is done, whatever the connection does.
+        """
+        if self._streamed is None:
+            text = self._head = (self._head + text).lstrip()
+            if len(text) < len("event:") and "\n" not in text:
+                return False
+            self._streamed = re.match(r"(data|event|id|retry)?:", text) is not None
+        if not self._streamed:
+            return False
+        *lines, rest = text.split("\n")
+        for line in lines:
+            self._line("".join((*self._rest, line)).removesuffix("\r"))
+            self._rest.clear()
+        self._rest.append(rest)
+        return self._ended
+
+    def _line(self, line: str) -> None:
+        field, _, value = line.partition(":")
+        if not line:
+            self._dispatch()
+        elif field == "data":
+            self._event.append(value.removeprefix(" "))
+        elif field == "event":
+            self._is_error = value.strip() == "error"
+
+    def _dispatch(self) -> None:
+        """Handle one whole event; what is no JSON by now was cut."""
+        data, failed = "\n".join(self._event), self._is_error
+        self._event, self._is_error = [], False
+        if data.strip() == "[DONE]":
+            self._ended = True
+            return
+        value = read_json(data)
+        if isinstance(value, dict):
+            self._take(value)
+        if failed and self._error is None and data:
+            self._error = value or data
+
+    def _take(self, value: dict[str, Any]) -> None:
+        """One chunk of a stream, or a whole answer: the gateways do not keep them apart."""
+        if value.get("error"):
+            self._error = value
+        choices = value.get("choices")
+        for choice in choices if isinstance(choices, list) else []:
+            if not isinstance(choice, dict):
+                continue
+            message = choice.get("delta") or choice.get("message") or {}
+            if isinstance(message, dict):
+                self._said(message)
+            self._finish = choice.get("finish_reason") or self._finish
+        if not isinstance(choices, list):
+            self._typed.append(value)
+
+    def _said(self, message: dict[str, Any]) -> None:
+        content = message.get("content")
+        for part in content if isinstance(content, list) else [content]:
+            if isinstance(part, dict) and part.get("type") == "text":
+                part = part.get("text")
+            if isinstance(part, str):
+                self._content.append(part)
+            elif isinstance(part, dict):
+                self._typed.append(part)
+        self._typed.append({key: message.get(key) for key in ("video", "videos", "video_url")})
+        if message.get("refusal"):
+            self._finish = "content_filter"
+            self._content.append(str(message["refusal"]))
+        thought = message.get("reasoning_content")
+        for text in (thought, self._content[-1] if self._content else ""):
+            percents = _PERCENT.findall(text) if isinstance(text, str) else []
+            if percents:
+                self._report(min(int(percents[-1]), 100))
+        self._started = self._started or bool(thought) or any(self._content)
+
+    def result(self, answer: Answer) -> VideoResult:
+        """What the whole answer means.
+
+        Args:
+            answer: the answer whose text was fed.
+
+        Raises:
+            Failure: there is no video in it; see the table in `errors.py`.
+        """
+        if answer.status >= 300:
+            raise name(answer.status, answer.headers, answer.text)
+        if self._streamed:
+            self._line("".join(self._rest).removesuffix("\r"))
+            self._dispatch()
+        else:
+            self._whole(answer)
+        if url := self._link(answer):
+            return VideoResult(url, private=media_url.needs_key(url, self._root))
+        if self._error is not None:
+            raise name(answer.status, answer.headers, json.dumps(self._error), started=self._started)
+        raise self._nothing(answer)
+
+    def _whole(self, answer: Answer) -> None:
+        if is_html(answer.text):
+            raise Misconfigured("web_page")
+        value = read_json(answer.text)
+        if isinstance(value, dict):
+            self._take(value)
+        elif answer.text.lstrip().startswith(("{", "[")):
+            self._broken = True
+        else:
+            self._content.append(answer.text)
+
+    def _link(self, answer: Answer) -> str | None:
+        content = "".join(self._content)
+        url = media_url.from_json(self._typed, self._root) or media_url.from_text(content, self._root)
+        if url and answer.ending != "whole" and not self._finish and not self._ended:
+            # The last link of a cut stream may be half a link, if it came in several pieces.
+            last = self._content[-1] if self._content else ""
+            if content.rstrip().endswith(url) and url not in last and not media_url.is_video_file(url):
+                return None
+        return url
+
+    def _nothing(self, answer: Answer) -> Exception:
+        content = media_url.without_thoughts("".join(self._content)).strip()
+        if self._finish == "content_filter" or is_refusal(content):
+            return Refused("", content)
+        if answer.ending != "whole" or self._broken:
+            return UnknownCharge("cut" if self._broken else answer.ending, content)
+        if not content:
+            return UnknownCharge("empty")
+        if self._finish == "error" or _ERROR.match(content):
+            return UnknownCharge("error_answer", content)
+        if _PICTURE.search(content):
+            return UpstreamFailed("picture")
+        return UnknownCharge("no_link", content)
+
+
+class GrokVideoService:
+    """The panel's section ``video``: server, key, model."""
+
+    def __init__(self, settings: VideoSettings, transport: Transport) -> None:
+        self._settings, self._transport = settings, transport
+
+    def capabilities(self, model: str) -> Capabilities:
+        """What this model takes, by the generation its name belongs to."""
+        return _model(model).can
+
+    async def submit(
+        self, request: VideoRequest, *, model: str, key: str, report: Callable[[int], None]
+    ) -> VideoResult:
+        """Make the video: one paid request.
+
+        Raises:
+            Failure: see the table in `errors.py`.
+        """
+        try:
+            root = api_root(self._settings.server_url)
+        except BadAddress:
+            raise Misconfigured("bad_address", address=self._settings.server_url) from None
+        reader = ChatReader(root, report)
+        answer = await self._transport.exchange(
+            "POST",
+            f"{root}/v1/chat/completions",
+            headers={"Authorization": f"Bearer {key}", "Accept": "application/json, text/event-stream"},
+            body=build(request, model),
+            billable=True,
+            timeout=self._settings.timeout_seconds,
+            on_text=reader.feed,
+        )
+        if len(answer.text) > _LARGE:
+            return await asyncio.to_thread(reader.result, answer)
+        return reader.result(answer)

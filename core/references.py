@@ -1,0 +1,233 @@
+"""Reference images on disk: kept the moment a command arrives, normalised before they are sent.
+
+They stay beside their job until it is pruned, so that a retry has the same pictures; nothing holds them in memory
+while a job waits.
+"""
+
+import asyncio
+import io
+import os
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import aiofiles
+from PIL import Image, ImageCms, ImageOps
+
+from .errors import BadInput, Failure
+from .models import Reference
+from .transport import MB, Transport
+
+SOURCE_LIMIT = 30 * MB
+PIXEL_LIMIT = 80_000_000  # a bomb of a few kB can unpack to gigabytes; no camera in a chat makes more than this
+_FORMATS = ["JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"]
+_HARMLESS = {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "progressive", "progression", "gamma", "srgb"}
+
+
+class ReferenceStore:
+    """The pictures of all jobs, one folder a job.
+
+    Args:
+        folder: where the job folders are made.
+        max_side: pixels of the longest side after normalising.
+        max_bytes: size after normalising.
+    """
+
+    def __init__(self, folder: Path, transport: Transport, *, max_side: int, max_bytes: int) -> None:
+        self._folder, self._transport = folder, transport
+        self._max_side, self._max_bytes = max_side, max_bytes
+        # Decoding takes the memory and the core of one picture each; two at a time keep both bounded.
+        self._working = asyncio.Semaphore(2)
+
+    async def keep(self, job_id: str, sources: Sequence[Path | bytes | Reference]) -> tuple[Reference, ...]:
+        """Take the pictures of a message before the host deletes its temporary files.
+
+        Args:
+            sources: local files, contents, or references that have only a URL yet.
+        """
+        return await asyncio.to_thread(self._keep, job_id, sources)
+
+    def _keep(self, job_id: str, sources: Sequence[Path | bytes | Reference]) -> tuple[Reference, ...]:
+        kept = []
+        for number, source in enumerate(sources, 1):
+            target = self._target(job_id, f"{number}.raw")
+            if isinstance(source, Reference):
+                kept.append(source)
+                continue
+            if isinstance(source, bytes):
+                target.write_bytes(source)
+            else:
+                try:
+                    os.link(source, target)
+                except OSError:
+                    try:
+                        shutil.copyfile(source, target)
+                    except OSError:
+                        continue  # the host lost it: one picture less, and `prepare` says so if it was the only one
+            kept.append(Reference(path=str(target)))
+        return tuple(kept)
+
+    def _target(self, job_id: str, name: str) -> Path:
+        folder = self._folder / job_id
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
+
+    async def prepare(self, job_id: str, references: Sequence[Reference], most: int) -> tuple[Reference, ...]:
+        """Fetch and normalise the first usable pictures.
+
+        Args:
+            most: how many the model takes; broken ones are skipped.
+
+        Raises:
+            BadInput: there were pictures and none could be used; says which and why.
+        """
+        usable: list[Reference] = []
+        troubles: list[Failure] = []
+        for number, reference in enumerate(references, 1):
+            if len(usable) == most:
+                break
+            try:
+                usable.append(await self._prepared(job_id, number, reference))
+            except Failure as failure:
+                troubles.append(failure)
+        if references and most and not usable:
+            cause = "avatar_unavailable" if all(r.avatar for r in references) else "picture_unreadable"
+            which = ", ".join(f"#{number}" for number in range(1, len(troubles) + 1))
+            raise BadInput(cause, troubles[0].why.reason, which=which)
+        return tuple(usable)
+
+    async def _prepared(self, job_id: str, number: int, reference: Reference) -> Reference:
+        if reference.mime and Path(reference.path).exists():
+            return reference
+        raw = Path(reference.path) if reference.path else self._target(job_id, f"{number}.raw")
+        if not reference.path:
+            await self._fetch(reference.url, raw)
+        stem = self._target(job_id, str(number))
+        async with self._working:
+            path, mime = await asyncio.to_thread(normalise, raw, stem, self._max_side, self._max_bytes)
+        await asyncio.to_thread(raw.unlink, missing_ok=True)
+        return replace(reference, path=str(path), mime=mime)
+
+    async def _fetch(self, url: str, target: Path) -> None:
+        size = 0
+        async with self._transport.fetch(url, limit=SOURCE_LIMIT) as response, aiofiles.open(target, "wb") as file:
+            async for piece in response.content.iter_any():
+                size += len(piece)
+                if size > SOURCE_LIMIT:
+                    raise BadInput("picture_too_big")
+                await file.write(piece)
+
+    async def drop(self, job_id: str) -> None:
+        """Forget the pictures of one job."""
+        await asyncio.to_thread(shutil.rmtree, self._folder / job_id, ignore_errors=True)
+
+    async def sweep(self, known: Collection[str]) -> None:
+        """Drop the folders of jobs that the ledger does not know any more."""
+
+        def unknown() -> None:
+            for folder in self._folder.iterdir() if self._folder.exists() else ():
+                if folder.name not in known:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+        await asyncio.to_thread(unknown)
+
+
+def normalise(raw: Path, stem: Path, max_side: int, max_bytes: int) -> tuple[Path, str]:
+    """Make a picture fit for every upstream: upright, first frame, sRGB, no metadata, JPEG or PNG, small enough.
+
+    One that is all this already is taken as it is, byte for byte.
+
+    Args:
+        stem: the result's path without its extension.
+        max_side: pixels.
+
+    Returns:
+        Path and media type.
+
+    Raises:
+        BadInput: it is no picture, or is broken, or far too large.
+    """
+    _register_heif()
+    try:
+        with Image.open(raw, formats=_FORMATS) as image:
+            if image.width * image.height > PIXEL_LIMIT:
+                raise BadInput("picture_too_big")
+            if _fits(image, raw, max_side, max_bytes):
+                image.load()  # a cut file shows only now
+                extension, data = ("jpg" if image.format == "JPEG" else "png"), None
+            else:
+                extension, data = _encoded(_upright(image, max_side), max_bytes)
+    except (OSError, SyntaxError, ValueError, ArithmeticError, EOFError, Image.DecompressionBombError) as error:
+        raise BadInput("picture_unreadable", f"{type(error).__name__}: {error}") from None
+    path = stem.with_name(f"{stem.name}.{extension}")
+    if data is None:
+        shutil.copyfile(raw, path)
+    else:
+        path.write_bytes(data)
+    return path, "image/jpeg" if extension == "jpg" else "image/png"
+
+
+def _register_heif() -> None:
+    """iPhones send HEIC; where its library has no wheel, such a picture counts as unreadable."""
+    if "HEIF" in Image.OPEN:
+        return
+    try:
+        import pillow_heif
+    except ImportError:
+        return
+    pillow_heif.register_heif_opener()
+    _FORMATS.append("HEIF")
+
+
+def _fits(image: Image.Image, raw: Path, max_side: int, max_bytes: int) -> bool:
+    return (
+        image.format in ("JPEG", "PNG")
+        and image.mode in ("RGB", "RGBA", "L")
+        and max(image.size) <= max_side
+        and raw.stat().st_size <= max_bytes
+        and not image.getexif()
+        and not getattr(image, "is_animated", False)
+        and {str(key).lower() for key in image.info} <= _HARMLESS
+    )
+
+
+def _upright(image: Image.Image, max_side: int) -> Image.Image:
+    image.seek(0)
+    profile = image.info.get("icc_profile")
+    image.draft("RGB", (max_side, max_side))  # JPEG decodes straight to about the size we need
+    image.thumbnail((max_side * 2, max_side * 2), Image.Resampling.BOX)
+    image = ImageOps.exif_transpose(image)
+    alpha = image.has_transparency_data
+    image = image.convert("RGBA" if alpha else "RGB")
+    if profile and not alpha:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            image = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # a broken profile: the colours stay as they are
+    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    return image
+
+
+def _encoded(image: Image.Image, max_bytes: int) -> tuple[str, bytes]:
+    if image.mode == "RGBA":
+        data = _saved(image, "PNG", optimize=False)
+        if len(data) <= max_bytes:
+            return "png", data
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    for quality in (92, 85, 75, 65):
+        data = _saved(image, "JPEG", quality=quality)
+        if len(data) <= max_bytes:
+            return "jpg", data
+    while len(data) > max_bytes and max(image.size) > 64:
+        image = image.resize((max(1, image.width * 4 // 5), max(1, image.height * 4 // 5)), Image.Resampling.LANCZOS)
+        data = _saved(image, "JPEG", quality=75)
+    return "jpg", data
+
+
+def _saved(image: Image.Image, format: str, **options: object) -> bytes:
+    image.info.clear()
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()

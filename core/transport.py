@@ -1,0 +1,428 @@
+"""The only HTTP: one exchange with an upstream, one streamed download.
+
+Two promises live here. An ending whose meaning is not sure is named by one flag, `billable`: the request may have
+been taken, so it is `UnknownCharge`, never something that is repeated. And an address that came out of an *answer*
+is fetched only where it is public: private addresses are refused when the name is resolved, on every redirect, so that
+neither a redirect nor a name that changes its address between check and connection gets through.
+"""
+
+import asyncio
+import binascii
+import codecs
+import json
+import secrets
+import socket
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urljoin
+
+import aiofiles
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from .errors import Misconfigured, Retryable, UnknownCharge, UpstreamFailed
+from .media_url import needs_key, origin, same_origin
+
+MB: Final = 1 << 20
+ANSWER_LIMIT: Final = 64 * MB
+REDIRECTS: Final = 5
+UPLOADS: Final = 4
+_BLOCK: Final = 1 << 20
+_PIECE: Final = 192 * 1024  # a multiple of 3, so that base64 pieces join without padding
+
+# TUN proxies (Clash, sing-box) answer every name from this benchmarking range and map it back to the real host.
+_FAKE_IP = IPv4Network("198.18.0.0/15")
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+@dataclass(frozen=True)
+class DataUrl:
+    """Stands in a JSON body for the data URL of a file, which is read only while it is sent."""
+
+    path: Path
+    mime: str
+
+
+@dataclass(frozen=True)
+class Body:
+    """A request body whose length is known before any of its files is read.
+
+    Attributes:
+        parts: bytes as they are, or a file that is sent as base64.
+    """
+
+    parts: tuple[bytes | Path, ...]
+    content_type: str = "application/json"
+
+    @classmethod
+    def of_json(cls, value: Any) -> "Body":
+        """Serialise ``value``, leaving a gap for every `DataUrl` in it."""
+        gaps: list[DataUrl] = []
+        mark = secrets.token_hex(8)
+
+        def gap(item: Any) -> str:
+            if not isinstance(item, DataUrl):
+                raise TypeError(item)
+            gaps.append(item)
+            return f"data:{item.mime};base64,{mark}"
+
+        texts = json.dumps(value, ensure_ascii=False, default=gap).encode().split(mark.encode())
+        parts: list[bytes | Path] = [texts[0]]
+        for item, text in zip(gaps, texts[1:], strict=True):
+            parts += [item.path, text]
+        return cls(tuple(parts))
+
+    def length(self) -> int:
+        """Content-Length in bytes."""
+        return sum(len(part) if isinstance(part, bytes) else -(-part.stat().st_size // 3) * 4 for part in self.parts)
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Yield the body in pieces, so that no picture is ever whole in memory."""
+        for part in self.parts:
+            if isinstance(part, bytes):
+                yield part
+                continue
+            async with aiofiles.open(part, "rb") as file:
+                while piece := await file.read(_PIECE):
+                    yield binascii.b2a_base64(piece, newline=False)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as it came in.
+
+    Attributes:
+        ending: ``whole`` as HTTP says it should be, ``cut`` by the line, or by the ``timeout``.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    ending: Literal["whole", "cut", "timeout"] = "whole"
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What an admin's own settings allow beyond the public internet.
+
+    Attributes:
+        hosts: (host, port) of the configured upstreams and the proxy; they may be private.
+    """
+
+    hosts: frozenset[tuple[str, int]] = field(default_factory=frozenset)
+
+    @classmethod
+    def of(cls, addresses: Iterable[str]) -> "Trust":
+        """Trust the hosts of these addresses."""
+        named = (origin(address) for address in addresses)
+        return cls(frozenset((host, port) for _, host, port in named if host and port))
+
+
+class PrivateAddress(OSError):
+    """An answer named an address inside somebody's network."""
+
+
+def _is_public(address: str, *, resolved: bool) -> bool:
+    ip: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is None and ip in _NAT64:
+            inner = IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return _is_public(str(inner), resolved=resolved)
+    if resolved and ip in _FAKE_IP:
+        return True
+    return ip.is_global and not ip.is_multicast
+
+
+class _Guard(AbstractResolver):
+    """Resolves names; those that answers name must be public."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        # The thread resolver asks the system, which knows the hosts file and the fake-ip names that c-ares does not.
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        trusted = (host.lower(), port) in self._trust.hosts
+        if not trusted and not all(_is_public(address["host"], resolved=True) for address in found):
+            raise PrivateAddress(host)
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+class Transport:
+    """One HTTP session for all upstreams and downloads.
+
+    Args:
+        trust: which hosts may be private.
+        proxy: ``http://…`` or ``socks5://…`` for every request; empty for none.
+    """
+
+    def __init__(self, trust: Trust, proxy: str = "") -> None:
+        self._trust = trust
+        self._proxy = proxy
+        self._guard = _Guard(trust)
+        self._uploads = asyncio.Semaphore(UPLOADS)
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The session, opened at the first use: not every start makes a video."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=self._connector(),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # a few bytes of gzip can hold gigabytes: `_plain` unpacks within bounds
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=20),
+                read_bufsize=_BLOCK // 4,
+                headers={"Accept-Encoding": "identity", "User-Agent": "astrbot_plugin_gitee"},
+            )
+        return self._session
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        # force_close: a kept connection may be closed by the other side just as a paid request leaves on it, and
+        # then nobody knows whether it was taken.
+        if self._proxy.startswith("socks"):
+            from aiohttp_socks import ProxyConnector
+
+            scheme, _, rest = self._proxy.partition("://")
+            return ProxyConnector.from_url(f"{scheme.rstrip('ah')}://{rest}", rdns=True, limit=0, force_close=True)
+        return aiohttp.TCPConnector(limit=0, force_close=True, resolver=self._guard)
+
+    @property
+    def _http_proxy(self) -> str | None:
+        return self._proxy if self._proxy.startswith("http") else None
+
+    async def close(self) -> None:
+        """Close the session; safe to call twice."""
+        if self._session is not None:
+            await self._session.close()
+        await self._guard.close()
+
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        billable: bool,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        on_text: Callable[[str], bool] | None = None,
+    ) -> Answer:
+        """Send one request to an upstream and read its answer, once.
+
+        Args:
+            billable: the request makes the upstream work for money: an unclear ending is `UnknownCharge`.
+            timeout: seconds for the whole exchange.
+            on_text: gets the answer's text as it comes; True means that all is said.
+
+        Raises:
+            Retryable: it certainly did not arrive, or (not billable) its fate does not matter.
+            UnknownCharge: it left, billable, and no answer came.
+            Misconfigured: the address is none.
+        """
+        slot = await self._upload_slot() if body else False
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+
+        async def pieces(body: Body) -> AsyncIterator[bytes]:
+            nonlocal slot
+            async for piece in body.stream():
+                yield piece
+            if slot:
+                slot = False
+                self._uploads.release()
+
+        sent = dict(headers or {})
+        if body:
+            sent |= {"Content-Type": body.content_type, "Content-Length": str(body.length())}
+        try:
+            async with (
+                _named(billable),
+                asyncio.timeout_at(end) as until_answered,
+                self.session.request(
+                    method,
+                    url,
+                    headers=sent,
+                    data=pieces(body) if body else None,
+                    allow_redirects=False,
+                    proxy=self._http_proxy,
+                ) as response,
+            ):
+                until_answered.reschedule(None)
+                text, ending = await _read(response, end, on_text)
+                return Answer(response.status, response.headers, text, ending)
+        finally:
+            if slot:
+                self._uploads.release()
+
+    async def _upload_slot(self) -> bool:
+        """Few bodies at once keep memory flat; but a gateway that stops reading must not hold up the others."""
+        try:
+            async with asyncio.timeout(10):
+                await self._uploads.acquire()
+        except TimeoutError:
+            return False
+        return True
+
+    @asynccontextmanager
+    async def fetch(
+        self, url: str, *, limit: int, key_headers: Mapping[str, str] | None = None, key_root: str = ""
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Open a download, following redirects by hand so that every step is checked.
+
+        Args:
+            limit: bytes; a larger Content-Length is refused before anything is read.
+            key_headers: sent to the origin of `key_root` and nowhere else: at once where the link needs it
+                (`media_url.needs_key`), else after a 401 or 403.
+
+        Raises:
+            UpstreamFailed: nothing is there, it is too big, or the address is private.
+            Retryable: the line, or a 408, 429 or 5xx.
+        """
+        with_key = needs_key(url, key_root)
+        for _ in range(REDIRECTS + 2):
+            await self._check(url)
+            keyed = bool(key_headers) and with_key and same_origin(url, key_root)
+            async with (
+                _named(billable=False),
+                self.session.get(
+                    url,
+                    headers=key_headers if keyed else None,
+                    allow_redirects=False,
+                    proxy=self._http_proxy,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=20, sock_read=60),
+                ) as response,
+            ):
+                if response.status in (301, 302, 303, 307, 308) and "Location" in response.headers:
+                    url = urljoin(url, response.headers["Location"])
+                    continue
+                if response.status in (401, 403) and key_headers and not with_key and same_origin(url, key_root):
+                    with_key = True
+                    continue
+                _refuse_status(response)
+                if (response.content_length or 0) > limit:
+                    raise UpstreamFailed("too_big", limit=limit // MB)
+                yield response
+                return
+        raise UpstreamFailed("redirects")
+
+    async def _check(self, url: str) -> None:
+        """Refuse what the resolver does not get to see: other schemes, address literals, names behind a proxy."""
+        scheme, host, port = origin(url)
+        if scheme not in ("http", "https") or not host:
+            raise UpstreamFailed("not_http")
+        if (host, port) in self._trust.hosts:
+            return
+        try:
+            if not _is_public(host, resolved=False):
+                raise UpstreamFailed("private_address", host=host)
+        except ValueError:
+            if not self._proxy:
+                return
+            try:
+                await self._guard.resolve(host, port or 0)
+            except PrivateAddress:
+                raise UpstreamFailed("private_address", host=host) from None
+            except OSError:
+                return  # a name that only the proxy knows
+
+
+@asynccontextmanager
+async def _named(billable: bool) -> AsyncIterator[None]:
+    """Name whatever goes wrong on the line by what it means for money."""
+    lost: type[Retryable] | type[UnknownCharge] = UnknownCharge if billable else Retryable
+    try:
+        yield
+    except aiohttp.InvalidURL as error:
+        raise Misconfigured("bad_address", str(error)) from None
+    except aiohttp.ClientConnectorError as error:
+        if isinstance(getattr(error, "os_error", None), PrivateAddress):
+            raise UpstreamFailed("private_address", host=error.host) from None
+        raise Retryable("unreachable", _words(error)) from None
+    except (aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
+        raise Retryable("unreachable", _words(error)) from None
+    except TimeoutError:
+        raise lost("timeout") from None
+    except (aiohttp.ClientError, OSError) as error:
+        if type(error).__module__.startswith(("python_socks", "aiohttp_socks")):
+            raise Retryable("proxy", _words(error)) from None
+        raise lost("cut", _words(error)) from None
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+async def _read(
+    response: aiohttp.ClientResponse, end: float, on_text: Callable[[str], bool] | None
+) -> tuple[str, Literal["whole", "cut", "timeout"]]:
+    """Read an answer's text until it ends, is cut, or `on_text` has enough."""
+    decode = codecs.getincrementaldecoder("utf-8-sig")(errors="replace").decode
+    texts: list[str] = []
+    size = 0
+    try:
+        async with asyncio.timeout_at(end):
+            async for piece in _plain(response):
+                text = decode(piece)
+                texts.append(text)
+                size += len(text)
+                if on_text and on_text(text):
+                    break
+                if size > ANSWER_LIMIT:
+                    return "".join(texts), "cut"
+    except TimeoutError:
+        return "".join(texts), "timeout"
+    except (aiohttp.ClientError, OSError, zlib.error):
+        return "".join(texts), "cut"
+    return "".join(texts), "whole"
+
+
+async def _plain(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Unpack gzip and deflate a bounded piece at a time: we ask for neither, some gateways send it all the same."""
+    if response.headers.get("Content-Encoding", "").lower() not in ("gzip", "deflate"):
+        async for piece in response.content.iter_any():
+            yield piece
+        return
+    unpack = zlib.decompressobj(wbits=47)
+    async for piece in response.content.iter_any():
+        while piece:
+            yield unpack.decompress(piece, _BLOCK)
+            piece = unpack.unconsumed_tail
+
+
+def _refuse_status(response: aiohttp.ClientResponse) -> None:
+    status = response.status
+    if status == 200:
+        return
+    if status in (408, 425, 429) or status >= 500:
+        raise Retryable("http_status", retry_after=retry_after(response.headers), status=status)
+    raise UpstreamFailed("gone" if status in (404, 410) else "http_status", status=status)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a ``Retry-After`` header asks for: a number or an HTTP date (RFC 9110 §10.2.3)."""
+    value = headers.get("Retry-After", headers.get("retry-after", "")).strip()
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
