@@ -11,6 +11,8 @@
 | `UnknownCharge` | perhaps           | nothing by itself (`retry_policy`); the person decides |
 | `UpstreamFailed`| yes               | the person decides                                   |
 | `Overdue`       | yes               | polling goes on, ever slower                         |
+| `Undelivered`   | yes               | the video is there, the chat does not take it        |
+| `UnknownDelivery` | yes             | never sent again by itself; `/视频重发` on request     |
 """
 
 import re
@@ -141,5 +143,17 @@ class UpstreamFailed(Failure):
 
 class Overdue(Failure):
     """The deadline passed while it still renders; it may yet arrive."""
+
+    billed = "yes"
+
+
+class Undelivered(Failure):
+    """The chat took the video in no form, not even as a link."""
+
+    billed = "yes"
+
+
+class UnknownDelivery(Failure):
+    """The video was on its way when the line, or we, went down: it may be there."""
 
     billed = "yes"

@@ -262,9 +262,21 @@ class GrokVideoService:
     def __init__(self, settings: VideoSettings, transport: Transport) -> None:
         self._settings, self._transport = settings, transport
 
+    @property
+    def root(self) -> str:
+        """See `Backend.root`."""
+        try:
+            return api_root(self._settings.server_url)
+        except BadAddress:
+            raise Misconfigured("bad_address", address=self._settings.server_url) from None
+
     def capabilities(self, model: str) -> Capabilities:
         """What this model takes, by the generation its name belongs to."""
         return _model(model).can
+
+    def key_headers(self, key: str) -> dict[str, str]:
+        """See `Backend.key_headers`."""
+        return {"Authorization": f"Bearer {key}"}
 
     async def submit(
         self, request: VideoRequest, *, model: str, key: str, report: Callable[[int], None]
@@ -274,15 +286,11 @@ class GrokVideoService:
         Raises:
             Failure: see the table in `errors.py`.
         """
-        try:
-            root = api_root(self._settings.server_url)
-        except BadAddress:
-            raise Misconfigured("bad_address", address=self._settings.server_url) from None
-        reader = ChatReader(root, report)
+        reader = ChatReader(self.root, report)
         answer = await self._transport.exchange(
             "POST",
-            f"{root}/v1/chat/completions",
-            headers={"Authorization": f"Bearer {key}", "Accept": "application/json, text/event-stream"},
+            f"{self.root}/v1/chat/completions",
+            headers={**self.key_headers(key), "Accept": "application/json, text/event-stream"},
             body=build(request, model),
             billable=True,
             timeout=self._settings.timeout_seconds,

@@ -1,6 +1,6 @@
 """The nouns (request, reference, result, destination, job) and the moves a job may make."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -125,17 +125,16 @@ class Job:
     """One request on its way to one chat. Frozen: it changes only by `to`.
 
     Attributes:
-        number: what people type; counts up per conversation.
+        number: what people type; counts up per conversation, and names the video's file.
         message_key: names the message it came from, so that a redelivered event makes one job.
         gathering: its pictures are still being copied; a crash now leaves nothing to start from.
         attempts: creates that were definitely not accepted.
         ticket: the upstream's own job id.
         key_mark: fingerprint of the API key the ticket belongs to.
-        file: name of the downloaded video inside its conversation's folder.
         error: why it failed, or what is unknown.
         told: the person knows how it ended.
         progress: percent, as far as the upstream says.
-        created_at, submitted_at, finished_at: seconds since the epoch; 0 = not yet.
+        created_at, submitted_at, ready_at, finished_at: seconds since the epoch; 0 = not yet.
         revision: counts saves; a save from an outdated copy is refused.
     """
 
@@ -153,13 +152,12 @@ class Job:
     ticket: str = ""
     key_mark: str = ""
     result: VideoResult | None = None
-    file: str = ""
     error: Why | None = None
     told: bool = False
     progress: int | None = None
-    notes: tuple[str, ...] = field(default=())
     created_at: float = 0.0
     submitted_at: float = 0.0
+    ready_at: float = 0.0
     finished_at: float = 0.0
     revision: int = 0
 

@@ -21,7 +21,7 @@ from .transport import MB, Transport
 
 SOURCE_LIMIT = 30 * MB
 PIXEL_LIMIT = 80_000_000  # a bomb of a few kB can unpack to gigabytes; no camera in a chat makes more than this
-_FORMATS = ["JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"]
+_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 _HARMLESS = {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "progressive", "progression", "gamma", "srgb"}
 
 
@@ -148,9 +148,8 @@ def normalise(raw: Path, stem: Path, max_side: int, max_bytes: int) -> tuple[Pat
     Raises:
         BadInput: it is no picture, or is broken, or far too large.
     """
-    _register_heif()
     try:
-        with Image.open(raw, formats=_FORMATS) as image:
+        with Image.open(raw, formats=_formats()) as image:
             if image.width * image.height > PIXEL_LIMIT:
                 raise BadInput("picture_too_big")
             if _fits(image, raw, max_side, max_bytes):
@@ -168,16 +167,15 @@ def normalise(raw: Path, stem: Path, max_side: int, max_bytes: int) -> tuple[Pat
     return path, "image/jpeg" if extension == "jpg" else "image/png"
 
 
-def _register_heif() -> None:
+def _formats() -> tuple[str, ...]:
     """iPhones send HEIC; where its library has no wheel, such a picture counts as unreadable."""
-    if "HEIF" in Image.OPEN:
-        return
     try:
         import pillow_heif
     except ImportError:
-        return
-    pillow_heif.register_heif_opener()
-    _FORMATS.append("HEIF")
+        return _FORMATS
+    if "HEIF" not in Image.OPEN:
+        pillow_heif.register_heif_opener()
+    return (*_FORMATS, "HEIF")
 
 
 def _fits(image: Image.Image, raw: Path, max_side: int, max_bytes: int) -> bool:

@@ -1,0 +1,64 @@
+"""Who goes next when all places are taken: one job of each person in turn, so that nobody's pile delays the rest."""
+
+import asyncio
+from collections import deque
+
+
+class FairQueue:
+    """A fixed number of places.
+
+    Args:
+        places: how many may work at once.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._waiting: dict[str, deque[tuple[str, asyncio.Future[None]]]] = {}
+
+    async def enter(self, person: str, job_id: str) -> None:
+        """Wait for a place; `leave` gives it back."""
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(person, deque()).append((job_id, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.leave()
+            else:
+                self._forget(person, job_id)
+            raise
+
+    def leave(self) -> None:
+        """Give the place to the person whose turn it is."""
+        if not self._waiting:
+            self._free += 1
+            return
+        person = next(iter(self._waiting))
+        line = self._waiting.pop(person)
+        _, turn = line.popleft()
+        if line:
+            self._waiting[person] = line  # to the end of the round
+        turn.set_result(None)
+
+    def ahead_of(self, job_id: str) -> int | None:
+        """How many go before this job does; None when it does not wait."""
+        for round_, (person, line) in enumerate(self._waiting.items()):
+            for own, (waiting, _) in enumerate(line):
+                if waiting == job_id:
+                    return own + sum(
+                        min(len(other), own + (1 if place < round_ else 0))
+                        for place, (name, other) in enumerate(self._waiting.items())
+                        if name != person
+                    )
+        return None
+
+    def _forget(self, person: str, job_id: str) -> None:
+        line = self._waiting.get(person, deque())
+        kept = deque(entry for entry in line if entry[0] != job_id)
+        if kept:
+            self._waiting[person] = kept
+        else:
+            self._waiting.pop(person, None)
