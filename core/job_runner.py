@@ -1,20 +1,39 @@
 """Moves every job one saved step at a time, from the accepted request to the told person.
 
 Two kinds of tasks. A *driver* walks a job through its states; it may be cancelled at any moment, because every state is
-saved and `start` picks it up again. A *deed* is the stretch that must not be broken: the paid request, the
-send. It saves its own outcome, and it outlives this instance when the panel is saved: the next instance finds it by its
-name among the loop's tasks, waits for it and goes on from what it saved.
+saved and `start` picks it up again. A *deed* is the stretch that must not be broken: the paid request, the send. It
+saves its own outcome, and it outlives this instance when the panel is saved: the next instance finds it by its name
+among the loop's tasks, waits for it and goes on from what it saved.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from enum import StrEnum
-from pathlib import Path
-from typing import Protocol
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from .errors import Why
-from .models import Job, State
-from .video_manager import Download
+from .backends import Configured
+from .config import VideoSettings
+from .errors import (
+    AuthFailed,
+    Failure,
+    Misconfigured,
+    OutOfQuota,
+    Retryable,
+    Undelivered,
+    UnknownCharge,
+    UnknownDelivery,
+    Why,
+)
+from .fair_queue import FairQueue
+from .job_ledger import Denied, JobLedger, LedgerFailed, StaleJob, person_of
+from .keys import mark_of
+from .models import Job, Reference, State
+from .outbox import Mood, Outbox, Parcel, Sending
+from .references import ReferenceStore
+from .video_manager import Download, VideoManager
 
 logger = logging.getLogger("astrbot")
 
@@ -22,63 +41,355 @@ LONGEST_PAUSE = 300.0  # seconds; who asks us to stay away longer is answered by
 PATIENCE = 86400.0  # seconds in which we go on looking for a chat that is not there
 KEPT_JOBS = 500
 _DEED = "astrbot_plugin_gitee:deed:"
+_STOPPABLE = (State.ACCEPTED, State.SUBMITTING, State.RUNNING)
 
 
-class Sending(StrEnum):
-    """How a send ended."""
-
-    SENT = "sent"
-    REFUSED = "refused"  # definitely not there
-    UNKNOWN = "unknown"  # perhaps there: never again
-    ABSENT = "absent"  # the platform is not up (yet)
-
-
-class Mood(StrEnum):
-    """What the mark on the person's message says."""
-
-    PROCESSING = "processing"
-    SUCCESS = "success"
-    FAILED = "failed"
-    NONE = "none"
-
-
-class Outbox(Protocol):
-    """The way to the chats, implemented by `delivery.py`."""
-
-    async def deliver(self, job: Job, parcel: "Parcel") -> Sending:
-        """Bring the video to its chat in the best form that arrives.
-
-        Raises:
-            Failure: there is no video to bring.
-        """
-
-    async def tell(self, job: Job, why: Why, state: State) -> Sending:
-        """Say in words how a job ended."""
-
-    def mark(self, job: Job, mood: Mood) -> None:
-        """Put a mark on the person's message; returns at once."""
-
-
-class Parcel:
-    """A finished video, as the outbox gets it.
+class JobRunner:
+    """All jobs of one running plugin.
 
     Args:
-        link: may be shown to a chat; None where fetching needs the key.
-        sending: is awaited before anything goes out.
+        backends: by name, as `backends.configured` builds them.
+        clock: seconds since the epoch.
+        sleep: how to wait.
     """
 
-    def __init__(self, link: str | None, download: Download, sending: Callable[[], Awaitable[None]]) -> None:
-        self.link = link
-        self._download, self._sending = download, sending
+    def __init__(
+        self,
+        settings: VideoSettings,
+        backends: Mapping[str, Configured],
+        ledger: JobLedger,
+        references: ReferenceStore,
+        videos: VideoManager,
+        outbox: Outbox,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._settings, self._backends = settings, backends
+        self._ledger, self._references, self._videos, self._outbox = ledger, references, videos, outbox
+        self._clock, self._sleep = clock, sleep
+        self._queue = FairQueue(settings.max_running_jobs)
+        self._drivers: dict[str, asyncio.Task[None]] = {}
+        self._deeds: set[asyncio.Task[Any]] = set()
+        self._downloads: set[Download] = set()
+        self._progress: dict[str, int] = {}
 
-    async def looked(self) -> None:
-        """See `Download.looked`."""
-        await self._download.looked()
+    # ---- what the commands ask for ----
 
-    async def file(self) -> Path:
-        """See `Download.file`."""
-        return await self._download.file()
+    async def start(self) -> None:
+        """Take up what the last run left."""
+        await self._ledger.prune(KEPT_JOBS)
+        await self._references.sweep(await self._ledger.ids())
+        for job in await self._ledger.unfinished():
+            self._take_up(job)
 
-    async def sending(self) -> None:
-        """Note that from now on the video may be in the chat."""
-        await self._sending()
+    async def accept(self, job: Job) -> Job | Denied:
+        """Save a new job, or say what stands in its way. It waits for `launch`."""
+        return await self._ledger.add(job, most=self._settings.max_jobs_per_user, now=self._clock())
+
+    async def launch(self, job: Job, references: Sequence[Reference]) -> Job:
+        """Let an accepted job go, with the pictures that were gathered for it."""
+        request = replace(job.request, references=tuple(references))
+        job = await self._ledger.save(job.to(State.ACCEPTED, gathering=False, request=request))
+        self._take_up(job)
+        return job
+
+    async def withdraw(self, job: Job, failure: Failure) -> None:
+        """End an accepted job before it was launched: its pictures could not be gathered."""
+        self._take_up(await self._save(job.to(State.FAILED, gathering=False, error=failure.why)))
+
+    def ahead_of(self, job: Job) -> int | None:
+        """How many jobs go before this one; None when it does not wait."""
+        return self._queue.ahead_of(job.id)
+
+    def progress_of(self, job: Job) -> int | None:
+        """Percent, as far as the upstream says."""
+        return self._progress.get(job.id)
+
+    async def cancel(self, job: Job) -> Job:
+        """Stop a job, if it can still be stopped.
+
+        Returns:
+            The job: cancelled, or as it stands because it was too late.
+        """
+        if job.state not in _STOPPABLE:
+            return job
+        stopped = [task for task in (self._drivers.get(job.id), _deed_of(job.id)) if task]
+        for task in stopped:
+            task.cancel()
+        if stopped:
+            await asyncio.wait(stopped)
+        job = await self._ledger.get(job.id)
+        if job.state not in _STOPPABLE:
+            self._take_up(job)  # it was done in that very moment
+            return job
+        billed = "free" if job.state is State.ACCEPTED else "billed_perhaps"
+        job = await self._save(job.to(State.CANCELLED, told=True, error=Why("cancelled", billed)))
+        self._outbox.mark(job, Mood.NONE)
+        return job
+
+    def resend(self, job: Job) -> bool:
+        """Send a finished video once more, in the background.
+
+        Returns:
+            False when it is being sent this moment.
+        """
+        if _deed_of(job.id):
+            return False
+        self._begin(job, self._sent_again(job))
+        return True
+
+    async def close(self) -> set[asyncio.Task[Any]]:
+        """Stop driving.
+
+        Returns:
+            The deeds that are still under way: they need ledger and transport until they are done.
+        """
+        drivers = list(self._drivers.values())
+        for driver in drivers:
+            driver.cancel()
+        if drivers:
+            await asyncio.wait(drivers)
+        if not self._deeds:  # else one of them may be waiting for its download
+            await asyncio.gather(*(download.cancel() for download in self._downloads))
+        return set(self._deeds)
+
+    # ---- driving ----
+
+    def _take_up(self, job: Job) -> None:
+        self._drivers[job.id] = asyncio.create_task(self._drive(job), name=f"astrbot_plugin_gitee:drive:{job.id}")
+
+    async def _drive(self, job: Job) -> None:
+        try:
+            if deed := _deed_of(job.id):  # begun by the instance before us
+                await asyncio.wait([deed])
+                job = await self._ledger.get(job.id)
+            while not (job.state.final and job.told):
+                job = await self._step(job)
+        except StaleJob:
+            logger.debug("job %s was moved on by somebody else", job.id)
+        except Exception as error:
+            logger.exception("job %s stopped by an error of this plugin", job.id)
+            await self._abandon(job.id, error)
+        finally:
+            if self._drivers.get(job.id) is asyncio.current_task():
+                del self._drivers[job.id]
+            self._progress.pop(job.id, None)
+
+    async def _abandon(self, job_id: str, error: Exception) -> None:
+        """End a job that this plugin's own error stopped, saying so."""
+        job = await self._ledger.get(job_id)
+        trouble: Failure = Misconfigured("internal", type(error).__name__)
+        if job.state is State.SUBMITTING:
+            trouble = UnknownCharge("internal", type(error).__name__)
+        elif job.state is State.DELIVERING:
+            trouble = UnknownDelivery("internal", type(error).__name__)
+        if not job.state.final:
+            state = State.FAILED if isinstance(trouble, Misconfigured) else State.UNKNOWN
+            job = await self._save(job.to(state, error=trouble.why))
+        if not job.told:
+            await self._outbox.tell(job, job.error or trouble.why)
+            self._outbox.mark(job, Mood.FAILED)
+            await self._save(job.to(job.state, told=True))
+
+    async def _step(self, job: Job) -> Job:
+        match job.state:
+            case State.ACCEPTED if job.gathering:
+                return await self._save(job.to(State.FAILED, error=Retryable("interrupted").why))
+            case State.ACCEPTED:
+                return await self._create(job)
+            case State.SUBMITTING:
+                return await self._save(job.to(State.UNKNOWN, error=UnknownCharge("crashed").why))
+            case State.READY:
+                return await self._hand_over(job)
+            case State.DELIVERING:
+                return await self._save(job.to(State.UNKNOWN, error=UnknownDelivery("crashed").why))
+            case _:
+                return await self._tell(job)
+
+    async def _create(self, job: Job) -> Job:
+        """From the accepted request to the result, or to the reason why there is none."""
+        if job.backend not in self._backends:
+            return await self._save(job.to(State.FAILED, error=Misconfigured("no_backend", name=job.backend).why))
+        configured = self._backends[job.backend]
+        try:
+            most = configured.backend.capabilities(job.model).references
+            ready = await self._references.prepare(job.id, job.request.references, most)
+        except Failure as failure:
+            return await self._save(job.to(State.FAILED, error=failure.why))
+        request = replace(job.request, references=ready)
+        tried: list[str] = []
+        while True:
+            await self._queue.enter(person_of(job), job.id)
+            try:
+                key = configured.keys.next(tried)
+                if key is None:
+                    return await self._save(job.to(State.FAILED, error=job.error or AuthFailed("no_key").why))
+                tried.append(key)
+                job = await self._ledger.save(  # unless this is on disk, nothing that costs money leaves
+                    job.to(State.SUBMITTING, request=request, key_mark=mark_of(key), submitted_at=self._clock())
+                )
+                job, pause = await self._deed(job, self._submit(job, key))
+            finally:
+                self._queue.leave()
+            if job.state is not State.ACCEPTED:
+                return job
+            if pause:
+                tried.remove(key)
+                await self._sleep(pause)
+
+    async def _submit(self, job: Job, key: str) -> tuple[Job, float]:
+        """The paid request: a deed.
+
+        Returns:
+            The saved job, and for how many seconds to pause if it is to be tried again with this key.
+        """
+
+        def report(percent: int) -> None:
+            self._progress[job.id] = percent
+
+        pause = 0.0
+        try:
+            result = await self._backends[job.backend].backend.submit(
+                job.request, model=job.model, key=key, report=report
+            )
+            job = job.to(State.READY, result=result, error=None, ready_at=self._clock())
+        except Failure as failure:
+            job, pause = self._after(job, failure, key)
+        return await self._save(job), pause
+
+    def _after(self, job: Job, failure: Failure, key: str) -> tuple[Job, float]:
+        """What a failed create means for the job: the money rule."""
+        if isinstance(failure, AuthFailed | OutOfQuota):
+            self._backends[job.backend].keys.rest(key)
+            return job.to(State.ACCEPTED, error=failure.why), 0.0
+        always = self._settings.retry_policy == "always"
+        again = isinstance(failure, Retryable) or (always and isinstance(failure, UnknownCharge))
+        if again and job.attempts < self._settings.max_retries:
+            pause = getattr(failure, "retry_after", None)
+            if not pause:
+                pause = self._settings.retry_delay * 2**job.attempts * random.uniform(1, 1.25)
+            if pause <= LONGEST_PAUSE:
+                return job.to(State.ACCEPTED, error=failure.why, attempts=job.attempts + 1), max(pause, 0.01)
+        state = State.UNKNOWN if isinstance(failure, UnknownCharge) else State.FAILED
+        return job.to(state, error=failure.why), 0.0
+
+    async def _hand_over(self, job: Job) -> Job:
+        """From the result to the chat; a platform that is not up yet is waited for."""
+        job = await self._deed(job, self._deliver(job))
+        if job.state is State.READY:
+            if self._clock() - job.ready_at > PATIENCE:
+                return await self._save(job.to(State.FAILED, error=Undelivered("absent").why))
+            await self._wait_for_platform(job.ready_at)
+        return job
+
+    async def _deliver(self, job: Job) -> Job:
+        """The send: a deed."""
+
+        async def sending() -> None:
+            nonlocal job
+            if job.state is State.READY:
+                job = await self._save(job.to(State.DELIVERING))
+
+        try:
+            outcome = await self._outbox.deliver(job, Parcel(_link(job), self._fetched(job), sending))
+        except Failure as failure:
+            return await self._save(job.to(State.FAILED, error=failure.why))
+        match outcome:
+            case Sending.SENT:
+                job = job.to(State.DELIVERED, told=True)
+                self._outbox.mark(job, Mood.SUCCESS)
+            case Sending.ABSENT:
+                job = job.to(State.READY)
+            case Sending.UNKNOWN:
+                job = job.to(State.UNKNOWN, error=UnknownDelivery().why)
+            case Sending.REFUSED:
+                job = job.to(State.FAILED, error=Undelivered().why)
+        return await self._save(job)
+
+    async def _sent_again(self, job: Job) -> None:
+        """``/视频重发``: a deed. Only an arrival changes the job."""
+
+        async def sending() -> None: ...
+
+        try:
+            outcome = await self._outbox.deliver(job, Parcel(_link(job), self._fetched(job), sending))
+        except Failure as failure:
+            await self._outbox.tell(job, failure.why)
+            return
+        if outcome is Sending.SENT:
+            await self._save((await self._ledger.get(job.id)).to(State.DELIVERED, told=True))
+        elif outcome is not Sending.ABSENT:
+            await self._outbox.tell(job, (Undelivered() if outcome is Sending.REFUSED else UnknownDelivery()).why)
+
+    def _fetched(self, job: Job) -> Download:
+        """The video's one download: done before, or begun now and kept for the next ``/视频重发``."""
+        assert job.result
+        conversation = job.destination.conversation
+        if path := self._videos.find(conversation, job.number):
+            return Download.of(path)
+        headers, root = self._key_for(job)
+        download = self._videos.download(job.result.url, conversation, job.number, key_headers=headers, key_root=root)
+        self._downloads = {one for one in self._downloads if not one.over} | {download}
+        return download
+
+    def _key_for(self, job: Job) -> tuple[dict[str, str] | None, str]:
+        configured = self._backends.get(job.backend)
+        if configured is None:
+            return None, ""
+        try:
+            root = configured.backend.root
+        except Misconfigured:
+            return None, ""
+        key = configured.keys.find(job.key_mark) or configured.keys.next()
+        return (configured.backend.key_headers(key) if key else None), root
+
+    async def _tell(self, job: Job) -> Job:
+        assert job.error
+        outcome = await self._outbox.tell(job, job.error)
+        if outcome is Sending.ABSENT and self._clock() - job.finished_at < PATIENCE:
+            await self._wait_for_platform(job.finished_at)
+            return job
+        self._outbox.mark(job, Mood.NONE if job.error.kind == UnknownDelivery.kind else Mood.FAILED)
+        return await self._save(job.to(job.state, told=True))
+
+    async def _wait_for_platform(self, since: float) -> None:
+        """A chat that was there a moment ago is back soon; one that is long gone is asked for rarely."""
+        await self._sleep(min(max(1.0, (self._clock() - since) / 10), 60.0))
+
+    # ---- deeds and saves ----
+
+    def _begin(self, job: Job, deed: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(deed, name=_DEED + job.id)
+        self._deeds.add(task)
+        task.add_done_callback(self._deeds.discard)
+        return task
+
+    async def _deed[T](self, job: Job, deed: Coroutine[Any, Any, T]) -> T:
+        """Do what must not be broken: whoever waits for it may be cancelled, the deed goes on."""
+        done: T = await asyncio.shield(self._begin(job, deed))
+        return done
+
+    async def _save(self, job: Job) -> Job:
+        """Save a step. What happened has happened: when the disk does not take it, the job goes on all the same."""
+        if job.state.final and not job.finished_at:
+            job = replace(job, finished_at=self._clock())
+        for attempt in range(3):
+            try:
+                return await self._ledger.save(job)
+            except LedgerFailed as error:
+                logger.error("job %s: %s could not be saved: %s", job.id, job.state, error)
+                await asyncio.sleep(0.2 * 4**attempt)
+        return job
+
+
+def _link(job: Job) -> str | None:
+    """The link as a chat may see it."""
+    if job.result is None or job.result.private or not job.result.url.startswith(("http://", "https://")):
+        return None
+    return job.result.url
+
+
+def _deed_of(job_id: str) -> asyncio.Task[Any] | None:
+    """The deed that is under way for a job, whichever instance began it."""
+    return next((task for task in asyncio.all_tasks() if task.get_name() == _DEED + job_id and not task.done()), None)
