@@ -4,7 +4,7 @@ from . import onebot
 from .astrbot_proc import REPOSITORY, AstrBot, plugin_name
 from .emulator import Step, drop, empty, error, hang, html_error, moderated, ok, rate_limited
 from .files import FileServer, Serve
-from .llm import call_tool, say
+from .llm import LLM, call_tool, say
 from .media import make_mp4, make_png, pad_mp4, sha
 from .net import HostMap
 from .rig import Rig
@@ -13,6 +13,7 @@ from .upstreams import Upstreams
 from .webchat import Dashboard, DashboardError
 
 __all__ = [
+    "LLM",
     "REPOSITORY",
     "AstrBot",
     "Call",
