@@ -1,40 +1,25 @@
-"""A fake QQ: an OneBot v11 bridge (NapCat's dialect) that dials AstrBot's reverse WebSocket.
+"""A fake QQ bridge (OneBot v11, NapCat's dialect) that dials AstrBot's reverse WebSocket.
 
-It behaves like the real thing where a plugin can notice: it *fetches* the media it is told to send (http, file://,
-base64://), refuses what QQ refuses (too big, unreadable: retcode 1200), answers ``get_msg`` for replies, and loses
-answers or connections on request.
+It behaves like the real thing where a plugin can notice, and loses answers or connections on request.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import inspect
-import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
 from .faults import Fault, FaultBook, FaultKind
-from .media import sha
 from .net import LOOPBACK, HostMap
+from .qq import QQ, ApiError, Media, Params, Segment, Sent, text
 from .timeline import Timeline, until
 
-Segment = dict[str, Any]
-Params = dict[str, Any]
-Target = tuple[str, int]  # ("group", id) or ("private", id)
-MEDIA = ("image", "video", "record", "file")
-
-
-def text(words: str) -> Segment:
-    return {"type": "text", "data": {"text": words}}
+__all__ = ["Media", "OneBot", "Segment", "Sent", "at", "image", "reply", "text", "video"]
 
 
 def image(url: str, **data: Any) -> Segment:
@@ -53,65 +38,13 @@ def reply(message_id: int) -> Segment:
     return {"type": "reply", "data": {"id": str(message_id)}}
 
 
-@dataclass
-class Media:
-    """What the fake QQ got when it fetched one piece of media."""
-
-    type: str
-    source: str
-    size: int = 0
-    sha: str = ""
-    error: str = ""
-
-
-@dataclass
-class Sent:
-    """A message of the bot's that people can see."""
-
-    target: Target
-    segments: list[Segment]
-    media: list[Media]
-    message_id: int
-    t: float = field(default_factory=time.time)
-
-    @property
-    def text(self) -> str:
-        return "".join(s["data"]["text"] for s in self.segments if s["type"] == "text")
-
-    @property
-    def videos(self) -> list[Media]:
-        return [media for media in self.media if media.type == "video"]
-
-    @property
-    def replies_to(self) -> int | None:
-        return next((int(s["data"]["id"]) for s in self.segments if s["type"] == "reply"), None)
-
-
-class ApiError(Exception):
-    """``{"status": "failed", …}``"""
-
-    def __init__(self, retcode: int, message: str) -> None:
-        self.retcode, self.message = retcode, message
-
-
-class OneBot:
+class OneBot(QQ):
     """People write with :meth:`group` and :meth:`private`; what the bot sends is in ``sent``."""
 
-    BOT, USER, GROUP = 10001, 20002, 30003
-
     def __init__(self, timeline: Timeline, hosts: HostMap) -> None:
-        self.timeline, self.hosts, self.faults = timeline, hosts, FaultBook()
-        self.sent: list[Sent] = []
-        self.messages: dict[int, dict[str, Any]] = {}
-        self.forwards: dict[str, list[Segment]] = {}  # merged forwards: id -> nodes
-        self.max_video_bytes = 100 * 1024 * 1024
-        self.shares_filesystem = True  # False: QQ runs in another container, so file:// cannot be read
-        self.fetch_timeout = 30.0  # seconds
+        super().__init__(timeline, hosts)
+        self.faults = FaultBook()
         self.connections = 0
-        self.apis: dict[str, Callable[[Params], Any]] = {
-            name.removeprefix("api_"): getattr(self, name) for name in dir(self) if name.startswith("api_")
-        }
-        self._ids = itertools.count(700001)
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._dialling: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[None]] = set()
@@ -242,7 +175,7 @@ class OneBot:
                 call.done("disconnect")
                 await socket.close()
                 return None
-            data = {"message_id": next(self._ids)} if kind == "silent" else await self._do(action, params)
+            data = {"message_id": next(self._ids)} if kind == "silent" else await self.do(action, params)
             if kind == "lost":
                 return call.done("delivered, answer lost")
         except ApiError as error:
@@ -254,154 +187,6 @@ class OneBot:
         with contextlib.suppress(ConnectionError, RuntimeError, aiohttp.ClientError):
             await socket.send_str(json.dumps({**answer, "wording": message, "echo": request.get("echo")}))
         return None
-
-    async def _do(self, action: str, params: Params) -> Any:
-        if action not in self.apis:
-            raise ApiError(1404, f"unsupported action {action}")
-        result = self.apis[action](params)
-        return await result if inspect.isawaitable(result) else result
-
-    async def _fetch(self, segment: Segment) -> Media:
-        source = str(segment["data"].get("file") or segment["data"].get("url") or "")
-        media = Media(segment["type"], source if len(source) < 300 else f"{source[:40]}…")
-        try:
-            data = await self._read(source)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            media.error = str(error) or type(error).__name__
-            return media
-        media.size, media.sha = len(data), sha(data)
-        if not data:
-            media.error = "empty file"
-        elif media.type == "video" and media.size > self.max_video_bytes:
-            media.error = "rich media transfer failed"
-        return media
-
-    async def _read(self, source: str) -> bytes:
-        if source.startswith("base64://"):
-            return base64.b64decode(source[9:])
-        if source.startswith(("http://", "https://")):
-            timeout = aiohttp.ClientTimeout(total=self.fetch_timeout)
-            headers = {"User-Agent": "rig-qq"}
-            async with self.hosts.session(timeout=timeout) as http, http.get(source, headers=headers) as answer:
-                if answer.status != 200:
-                    raise OSError(f"下载文件失败: HTTP {answer.status}")
-                return await answer.read()
-        path = Path(unquote(urlsplit(source).path) if source.startswith("file://") else source)
-        if not self.shares_filesystem or not path.is_file():
-            raise OSError(f"ENOENT: no such file or directory, open '{path}'")
-        return await asyncio.to_thread(path.read_bytes)
-
-    async def _deliver(self, target: Target, message: str | list[Segment]) -> dict[str, Any]:
-        segments = [text(message)] if isinstance(message, str) else message
-        media = [await self._fetch(segment) for segment in segments if segment["type"] in MEDIA]
-        for piece in media:
-            if piece.error:
-                raise ApiError(1200, piece.error)
-        if not segments:
-            raise ApiError(1400, "消息体无法解析")
-        sent = Sent(target, segments, media, next(self._ids))
-        self.sent.append(sent)
-        kind, place = target
-        self.messages[sent.message_id] = {
-            "message_id": sent.message_id,
-            "message_type": kind,
-            "message": segments,
-            "user_id": self.BOT,
-            "time": int(time.time()),
-            "sender": {"user_id": self.BOT, "nickname": "rigbot", "card": ""},
-            **({"group_id": place} if kind == "group" else {}),
-        }
-        self.timeline.add(
-            "qq",
-            "DELIVERED",
-            to=target,
-            text=sent.text,
-            kinds=[segment["type"] for segment in segments],
-            media=[(piece.type, piece.size, piece.sha, piece.source) for piece in media],
-            message_id=sent.message_id,
-        )
-        return {"message_id": sent.message_id}
-
-    # ---- OneBot's own names: one method per action ------------------------------------------------------------------
-    async def api_send_group_msg(self, params: Params) -> Any:
-        return await self._deliver(("group", int(params["group_id"])), params["message"])
-
-    async def api_send_private_msg(self, params: Params) -> Any:
-        return await self._deliver(("private", int(params["user_id"])), params["message"])
-
-    async def api_send_msg(self, params: Params) -> Any:
-        return await (self.api_send_group_msg if params.get("group_id") else self.api_send_private_msg)(params)
-
-    async def _forward(self, target: Target, params: Params) -> Any:
-        content = [segment for node in params.get("messages", []) for segment in node["data"].get("content", [])]
-        return await self._deliver(target, content) | {"forward_id": "rig-forward"}
-
-    async def api_send_group_forward_msg(self, params: Params) -> Any:
-        return await self._forward(("group", int(params["group_id"])), params)
-
-    async def api_send_private_forward_msg(self, params: Params) -> Any:
-        return await self._forward(("private", int(params["user_id"])), params)
-
-    async def api_upload_group_file(self, params: Params) -> Any:
-        return await self._deliver(("group", int(params["group_id"])), [_file(params)])
-
-    async def api_upload_private_file(self, params: Params) -> Any:
-        return await self._deliver(("private", int(params["user_id"])), [_file(params)])
-
-    def api_set_msg_emoji_like(self, params: Params) -> Any:
-        if int(params.get("message_id") or 0) not in self.messages:
-            raise ApiError(1200, "消息不存在")
-        if not str(params.get("emoji_id", "")).isdigit():
-            raise ApiError(1400, "emojiId not found")
-        return {"result": 0, "errMsg": ""}
-
-    def api_get_msg(self, params: Params) -> Any:
-        event = self.messages.get(int(params["message_id"]))
-        if event is None:
-            raise ApiError(1200, "消息不存在")
-        return {name: value for name, value in event.items() if name != "post_type"} | {"self_id": self.BOT}
-
-    def api_delete_msg(self, params: Params) -> Any:
-        if self.messages.pop(int(params["message_id"]), None) is None:
-            raise ApiError(1200, "消息不存在")
-
-    def api_get_forward_msg(self, params: Params) -> Any:
-        return {"messages": self.forwards.get(str(params.get("message_id") or params.get("id")), [])}
-
-    def api_get_group_msg_history(self, params: Params) -> Any:
-        group = int(params["group_id"])
-        seen = [message for message in self.messages.values() if message.get("group_id") == group]
-        return {"messages": seen[-int(params.get("count") or 20) :]}
-
-    def api_get_login_info(self, params: Params) -> Any:
-        return {"user_id": self.BOT, "nickname": "rigbot"}
-
-    def api_get_version_info(self, params: Params) -> Any:
-        return {"app_name": "NapCat.Onebot", "app_version": "4.8.0", "protocol_version": "v11"}
-
-    def api_get_status(self, params: Params) -> Any:
-        return {"online": True, "good": True}
-
-    def api_get_group_member_info(self, params: Params) -> Any:
-        user = params["user_id"]
-        return {
-            "group_id": params["group_id"],
-            "user_id": user,
-            "nickname": f"user{user}",
-            "card": "",
-            "role": "member",
-        }
-
-    def api_get_group_member_list(self, params: Params) -> Any:
-        return [self.api_get_group_member_info({**params, "user_id": user}) for user in (self.BOT, self.USER)]
-
-    def api_get_group_info(self, params: Params) -> Any:
-        group = params["group_id"]
-        return {"group_id": group, "group_name": f"group{group}", "member_count": 2}
-
-    def api_get_stranger_info(self, params: Params) -> Any:
-        name = f"user{params['user_id']}"
-        return {"user_id": params["user_id"], "nickname": name, "nick": name}
 
     # ---- waiting ----------------------------------------------------------------------------------------------------
     async def wait_sent(
@@ -422,7 +207,3 @@ class OneBot:
         calls = self.timeline.select("qq", "set_msg_emoji_like", since=since)
         mine = [call.data for call in calls if int(call.data.get("message_id") or 0) == message_id]
         return [(str(data.get("emoji_id")), bool(data.get("set", True))) for data in mine]
-
-
-def _file(params: Params) -> Segment:
-    return {"type": "file", "data": {"file": params["file"], "name": params.get("name")}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from devtools.rig import (
     sha,
 )
 from devtools.rig.astrbot_proc import install_plugin
+from devtools.rig.onebot import OneBot
 
 
 @dataclass
@@ -171,6 +173,19 @@ async def test_ve_jobs(lab: Lab) -> None:
     assert b'"completed"' in (await lab.get(good))[1]
     assert b'"failed"' in (await lab.get(bad))[1]
     assert [call.outcome for call in ve.polls()] == [500, "pending", "done", "failed"]
+
+
+async def test_qq_takes_an_upload_in_chunks_and_sends_it() -> None:
+    qq, data = OneBot(Timeline(), HostMap()), make_mp4(seed=5)
+    qq.shares_filesystem = False
+    for number, start in enumerate(range(0, len(data), 1000)):
+        chunk = base64.b64encode(data[start : start + 1000]).decode()
+        await qq.do(
+            "upload_file_stream", {"stream_id": "s", "chunk_index": number, "chunk_data": chunk, "total_chunks": 9}
+        )
+    path = (await qq.do("upload_file_stream", {"stream_id": "s", "is_complete": True}))["file_path"]
+    await qq.do("send_private_msg", {"user_id": 1, "message": [{"type": "video", "data": {"file": path}}]})
+    assert qq.sent[0].videos[0].sha == sha(data)
 
 
 def test_only_what_a_user_would_get_is_installed(tmp_path: Path) -> None:
