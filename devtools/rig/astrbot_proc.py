@@ -283,7 +283,8 @@ class AstrBot:
 
     def tracebacks(self, since: int = 0) -> list[str]:
         """Every traceback in the log, from its first line to the line that names the exception."""
-        return re.findall(r"^.*Traceback \(most recent call last\).*\n(?:\s.*\n|\n)*\S.*$", self.log(since), re.M)
+        log = re.sub(r"^\[\d\d:\d\d:\d\d.*?\]: \| ?", "", self.log(since), flags=re.M)  # some it logs line by line
+        return re.findall(r"^.*Traceback \(most recent call last\).*\n(?:\s.*\n|\n)*\S.*$", log, re.M)
 
     def egress(self) -> list[dict[str, Any]]:
         """Every attempt to leave loopback (names and addresses), without AstrBot's own start-up chatter."""

@@ -143,7 +143,7 @@ async def test_a_lost_telegram_answer_is_an_exception_after_5_s(probe: Rig, mp4:
     await probe.tg.message(f"/rig_send video {mp4}")
     line = await diary.wait("send failed", 12)
     assert "TimedOut" in line
-    assert "after 5.0" in line
+    assert "after 5." in line
 
 
 @pytest.mark.parametrize(
