@@ -40,13 +40,13 @@ def fit(request: VideoRequest, can: Capabilities) -> tuple[VideoRequest, tuple[s
         if wanted is None or offered is None or wanted in offered:
             continue
         if offered:
-            raise BadInput(f"{name}_not_offered", wanted=wanted, offered=_listed(offered))
+            raise BadInput(f"{name}_not_offered", wanted=wanted, offered=listed(offered))
         dropped.append(name)
     return replace(request, **dict.fromkeys(dropped)), tuple(dropped)  # type: ignore[arg-type]
 
 
-def _listed(values: tuple[object, ...]) -> str:
-    """``6–30`` for a run of numbers, else every value."""
+def listed(values: tuple[object, ...]) -> str:
+    """How values are shown: ``6–30`` for a run of numbers, else each of them."""
     if len(values) > 3 and all(isinstance(value, int) for value in values):
         low, high = values[0], values[-1]
         if values == tuple(range(low, high + 1)):  # type: ignore[operator,call-overload]

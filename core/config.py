@@ -154,6 +154,14 @@ def load(panel: Mapping[str, Any]) -> tuple[Settings, list[tuple[str, dict[str, 
     return settings, odd
 
 
+def upstream_roots(settings: Settings) -> list[str]:
+    """The addresses the admin configured: they may be private, because gateways often run next door."""
+    try:
+        return [api_root(settings.video.server_url)]
+    except BadAddress:
+        return []
+
+
 def _without_none(panel: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: _without_none(value) if isinstance(value, Mapping) else value

@@ -73,6 +73,7 @@ class JobRunner:
         self._deeds: set[asyncio.Task[Any]] = set()
         self._downloads: set[Download] = set()
         self._progress: dict[str, int] = {}
+        self._winding: asyncio.Task[None] | None = None
 
     # ---- what the commands ask for ----
 
@@ -80,8 +81,9 @@ class JobRunner:
         """Take up what the last run left."""
         await self._ledger.prune(KEPT_JOBS)
         await self._references.sweep(await self._ledger.ids())
+        deeds = {task.get_name(): task for task in asyncio.all_tasks() if not task.done()}
         for job in await self._ledger.unfinished():
-            self._take_up(job)
+            self._take_up(job, deeds.get(_DEED + job.id))
 
     async def accept(self, job: Job) -> Job | Denied:
         """Save a new job, or say what stands in its way. It waits for `launch`."""
@@ -95,8 +97,9 @@ class JobRunner:
         return job
 
     async def withdraw(self, job: Job, failure: Failure) -> None:
-        """End an accepted job before it was launched: its pictures could not be gathered."""
-        self._take_up(await self._save(job.to(State.FAILED, gathering=False, error=failure.why)))
+        """End an accepted job before it was launched; whoever withdraws it says why."""
+        await self._save(job.to(State.FAILED, gathering=False, error=failure.why, told=True))
+        self._outbox.mark(job, Mood.FAILED)
 
     def ahead_of(self, job: Job) -> int | None:
         """How many jobs go before this one; None when it does not wait."""
@@ -139,29 +142,42 @@ class JobRunner:
         self._begin(job, self._sent_again(job))
         return True
 
-    async def close(self) -> set[asyncio.Task[Any]]:
-        """Stop driving.
+    async def close(self, last: Callable[[], Awaitable[None]]) -> None:
+        """Stop driving; deeds go on.
 
-        Returns:
-            The deeds that are still under way: they need ledger and transport until they are done.
+        Args:
+            last: closes what deeds need; it is called when the last of them is done, which may be minutes later.
         """
         drivers = list(self._drivers.values())
         for driver in drivers:
             driver.cancel()
         if drivers:
             await asyncio.wait(drivers)
-        if not self._deeds:  # else one of them may be waiting for its download
-            await asyncio.gather(*(download.cancel() for download in self._downloads))
-        return set(self._deeds)
+        if self._deeds:
+            self._winding = asyncio.create_task(self._wind_up(last), name="astrbot_plugin_gitee:close")
+        else:
+            await self._wind_up(last)
+
+    async def _wind_up(self, last: Callable[[], Awaitable[None]]) -> None:
+        while self._deeds:
+            await asyncio.wait(self._deeds)
+        await asyncio.gather(*(download.cancel() for download in self._downloads))
+        await last()
 
     # ---- driving ----
 
-    def _take_up(self, job: Job) -> None:
-        self._drivers[job.id] = asyncio.create_task(self._drive(job), name=f"astrbot_plugin_gitee:drive:{job.id}")
+    def _take_up(self, job: Job, deed: asyncio.Task[Any] | None = None) -> None:
+        name = f"astrbot_plugin_gitee:drive:{job.id}"
+        self._drivers[job.id] = asyncio.create_task(self._drive(job, deed), name=name)
 
-    async def _drive(self, job: Job) -> None:
+    async def _drive(self, job: Job, deed: asyncio.Task[Any] | None) -> None:
+        """Walk a job to its end.
+
+        Args:
+            deed: what the instance before us began for it and has not finished.
+        """
         try:
-            if deed := _deed_of(job.id):  # begun by the instance before us
+            if deed:
                 await asyncio.wait([deed])
                 job = await self._ledger.get(job.id)
             while not (job.state.final and job.told):

@@ -93,7 +93,7 @@ class ReferenceStore:
                 troubles.append(failure)
         if references and most and not usable:
             cause = "avatar_unavailable" if all(r.avatar for r in references) else "picture_unreadable"
-            which = ", ".join(f"#{number}" for number in range(1, len(troubles) + 1))
+            which = ", ".join(map(str, range(1, len(troubles) + 1)))
             raise BadInput(cause, troubles[0].why.reason, which=which)
         return tuple(usable)
 

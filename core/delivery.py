@@ -1,0 +1,298 @@
+"""How each chat platform gets its video.
+
+Some adapters drop what they cannot send and still report success, so the order of forms is a table, decided before
+anything is sent (behaviour.md §6). A send ends as sent, refused or unknown; after an unknown one nothing more is sent,
+because it may have arrived.
+"""
+
+import asyncio
+import base64
+import logging
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from astrbot.api.event import AstrMessageEvent, MessageChain
+from astrbot.api.message_components import BaseMessageComponent, File, Plain, Reply, Video
+from astrbot.api.star import Context
+
+from .config import VideoSettings
+from .emoji_feedback import EmojiFeedback
+from .errors import Failure, Undelivered, UpstreamFailed, Why
+from .models import Job, State
+from .outbox import Mood, Parcel, Sending
+from .texts import Texts
+from .transport import MB
+from .video_manager import VideoManager
+
+logger = logging.getLogger("astrbot")
+
+SEND_SECONDS = 600.0  # longer than any adapter's own limit: theirs says more
+WEBCHAT_SECONDS = 60.0
+BASE64_LIMIT = 20 * MB
+
+
+class Form(StrEnum):
+    """In what form a video is handed to an adapter."""
+
+    URL = "url"  # a Video of a link, which the other side fetches
+    FILE = "file"  # a Video of a local file
+    ATTACHMENT = "attachment"  # a File
+    BASE64 = "base64"  # a Video with its content inside the message
+    LINK = "link"  # the link as text
+
+
+_UPLOADS = (Form.FILE, Form.ATTACHMENT, Form.LINK)
+_FILES_ONLY = (Form.ATTACHMENT, Form.LINK)  # their adapters ignore a Video and report success
+_TEXT_ONLY = (Form.LINK,)
+FORMS: dict[str, tuple[Form, ...]] = {
+    "aiocqhttp": (Form.URL, Form.FILE, Form.ATTACHMENT, Form.BASE64, Form.LINK),
+    "telegram": _UPLOADS,
+    "webchat": _FILES_ONLY,
+    "discord": _FILES_ONLY,
+    "slack": _FILES_ONLY,
+    "misskey": _FILES_ONLY,
+    "lark": (Form.FILE, Form.URL, Form.ATTACHMENT, Form.LINK),
+    "kook": (Form.FILE, Form.URL, Form.ATTACHMENT, Form.LINK),
+    "satori": (Form.FILE, Form.URL, Form.ATTACHMENT, Form.LINK),
+    "mattermost": (Form.FILE, Form.URL, Form.ATTACHMENT, Form.LINK),
+    "wecom": (Form.FILE, Form.URL, Form.ATTACHMENT, Form.LINK),
+    "weixin_oc": (Form.FILE, Form.URL, Form.ATTACHMENT, Form.LINK),
+    "qq_official": (Form.FILE, Form.URL, Form.ATTACHMENT, Form.LINK),
+    "qq_official_webhook": (Form.FILE, Form.URL, Form.ATTACHMENT, Form.LINK),
+    "line": (Form.URL, Form.LINK),
+    "dingtalk": _UPLOADS,
+    "weixin_official_account": _TEXT_ONLY,
+    "wecom_ai_bot": _TEXT_ONLY,
+}
+_QUOTING = frozenset({"aiocqhttp", "telegram", "discord", "lark"})
+
+# What an exception says about the send: matched against ``module.Class`` of it and its bases, most definite first.
+_OUTCOMES: tuple[tuple[str, Sending], ...] = (
+    ("aiocqhttp.exceptions.ApiNotAvailable", Sending.ABSENT),
+    ("aiocqhttp.exceptions.ActionFailed", Sending.REFUSED),
+    ("aiocqhttp.exceptions.NetworkError", Sending.UNKNOWN),
+    ("telegram.error.TimedOut", Sending.UNKNOWN),
+    ("telegram.error.BadRequest", Sending.REFUSED),
+    ("telegram.error.Forbidden", Sending.REFUSED),
+    ("telegram.error.RetryAfter", Sending.ABSENT),
+    ("builtins.FileNotFoundError", Sending.REFUSED),
+    ("builtins.ValueError", Sending.REFUSED),
+    ("builtins.TypeError", Sending.REFUSED),
+)
+
+
+def outcome_of(error: BaseException) -> Sending:
+    """What a send's exception says: definitely not there, or perhaps. What we do not know counts as perhaps."""
+    said = str(error)
+    names = [f"{base.__module__}.{base.__qualname__}" for base in type(error).__mro__]
+    if "Entity Too Large" in said or "file is too big" in said.lower():
+        return Sending.REFUSED
+    if "not initialized" in said.lower():  # a platform that is still starting
+        return Sending.ABSENT
+    outcome = next((outcome for name, outcome in _OUTCOMES if name in names), Sending.UNKNOWN)
+    if outcome is Sending.REFUSED and "aiocqhttp.exceptions.ActionFailed" in names and "timeout" in said.lower():
+        return Sending.UNKNOWN  # NapCat: QQ did not confirm in time; such messages usually arrived
+    return outcome
+
+
+class Delivery:
+    """The way to the chats; implements `Outbox`.
+
+    Args:
+        context: the host.
+        emoji: puts marks on messages.
+        videos: keeps files from being pruned while they are sent.
+        public_base: reads the host's ``callback_api_base``, with which it replaces file contents by links of its own.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        settings: VideoSettings,
+        texts: Texts,
+        emoji: EmojiFeedback,
+        videos: VideoManager,
+        public_base: Callable[[], str],
+    ) -> None:
+        self._context, self._settings, self._texts = context, settings, texts
+        self._emoji, self._videos, self._public_base = emoji, videos, public_base
+        self._events: dict[str, AstrMessageEvent] = {}
+        self._begun: dict[str, asyncio.Task[bool]] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+
+    # ---- what the commands ask for ----
+
+    def begin(self, job: Job, event: AstrMessageEvent) -> None:
+        """Show at once that the request was taken, and keep the live event: some platforms answer only to it."""
+        self._events[job.id] = event
+        self._begun[job.id] = self._emoji.mark_processing(job.destination, event)
+
+    async def acknowledge(self, job: Job, ahead: int | None, notes: tuple[str, ...]) -> None:
+        """Say that the request was taken, where an emoji cannot or does not say enough.
+
+        Args:
+            ahead: how many jobs go first.
+            notes: what the person should know about this job.
+        """
+        marked = self._begun.pop(job.id, None)
+        how = self._settings.acknowledge
+        if how == "emoji":
+            return
+        line = self._texts.say("queued" if ahead else "accepted", number=job.number, ahead=ahead)
+        text = " ".join((line, *notes))
+        if how == "text" or ahead or notes or marked is None or not self._emoji.can_mark(job.destination):
+            await self.say(job, text)
+        else:
+            self._spawn(self._text_unless(marked, job, text))
+
+    async def _text_unless(self, marked: asyncio.Task[bool], job: Job, text: str) -> None:
+        """A platform that has emoji in general may not have them here."""
+        if not await marked:
+            await self.say(job, text)
+
+    async def close(self) -> None:
+        """Stop what was started besides."""
+        for task in self._background:
+            task.cancel()
+        if self._background:
+            await asyncio.wait(self._background)
+        await self._emoji.close()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # ---- Outbox ----
+
+    def mark(self, job: Job, mood: Mood) -> None:
+        """See `Outbox.mark`."""
+        self._begun.pop(job.id, None)
+        event = self._events.get(job.id) if mood is Mood.PROCESSING else self._events.pop(job.id, None)
+        self._emoji.mark(job.destination, mood, event)
+
+    async def tell(self, job: Job, why: Why) -> Sending:
+        """See `Outbox.tell`."""
+        link = None
+        shown = why.kind in ("upstream_failed", "undelivered") and why.cause not in ("private_address", "not_http")
+        if shown and job.result and not job.result.private and job.result.url.startswith("http"):
+            link = job.result.url
+        return await self.say(job, self._texts.failed(job.number, why, link))
+
+    async def say(self, job: Job, text: str) -> Sending:
+        """Send words, quoting the request where others read along."""
+        chain: list[BaseMessageComponent] = [Plain(text)]
+        destination = job.destination
+        if destination.group and destination.message_id and destination.platform in _QUOTING:
+            quoted = await self._send(job, [Reply(id=destination.message_id), *chain])
+            if quoted is not Sending.REFUSED:
+                return quoted
+        return await self._send(job, chain)
+
+    async def deliver(self, job: Job, parcel: Parcel) -> Sending:
+        """See `Outbox.deliver`."""
+        reachable = True
+        try:
+            await parcel.looked()
+        except UpstreamFailed as failure:
+            if failure.why.cause != "download" or not parcel.link:
+                raise
+            reachable = False  # not from here; the other side may have a better line
+        for form in self._forms(job, parcel):
+            if form in (Form.URL, Form.LINK):
+                outcome = await self._send_parcel(job, parcel, form, None)
+            elif not reachable:
+                continue
+            else:
+                try:
+                    path = await parcel.file()
+                except Failure as failure:
+                    if failure.why.cause != "download" or not parcel.link:
+                        raise
+                    reachable = False
+                    continue
+                if form is Form.BASE64 and (path.stat().st_size > BASE64_LIMIT or self._public_base()):
+                    continue
+                with self._videos.using(path):
+                    outcome = await self._send_parcel(job, parcel, form, path)
+            if outcome is not Sending.REFUSED:
+                return outcome
+            logger.info("job %s: %s did not take the video as %s", job.id, job.destination.platform, form)
+        if parcel.link is None:
+            raise Undelivered("private", file=(await parcel.file()).name)
+        return Sending.REFUSED
+
+    # ---- how ----
+
+    def _forms(self, job: Job, parcel: Parcel) -> list[Form]:
+        forms = FORMS.get(job.destination.platform, _UPLOADS)
+        match self._settings.send_mode:
+            case "url":
+                forms = tuple(form for form in forms if form in (Form.URL, Form.LINK))
+            case "file":
+                forms = tuple(form for form in forms if form is not Form.URL)
+        secure = job.destination.platform != "line" or (parcel.link or "").startswith("https://")
+        return [
+            form
+            for form in forms
+            if (form not in (Form.URL, Form.LINK) or parcel.link) and (form is not Form.URL or secure)
+        ]
+
+    async def _send_parcel(self, job: Job, parcel: Parcel, form: Form, path: Path | None) -> Sending:
+        name = self._texts.say("file_name", number=job.number)
+        match form:
+            case Form.URL:
+                part: BaseMessageComponent = Video.fromURL(parcel.link or "")
+            case Form.FILE:
+                part = Video.fromFileSystem(str(path))
+            case Form.ATTACHMENT:
+                assert path
+                part = File(name=name + path.suffix, file=str(path))
+            case Form.BASE64:
+                assert path
+                part = Video.fromBase64(await asyncio.to_thread(_coded, path))
+            case Form.LINK:
+                await parcel.sending()
+                return await self.say(job, self._texts.say("link", number=job.number, url=parcel.link))
+        await parcel.sending()
+        return await self._send(job, [part])
+
+    async def _send(self, job: Job, chain: list[BaseMessageComponent]) -> Sending:
+        if job.destination.platform == "webchat" and job.state is not State.ACCEPTED:
+            await _webchat_request_over(job)
+        event = self._events.get(job.id)
+        # A request of the web chat takes nothing but text while it is open, and nothing at all once it is over.
+        live = event is not None and (job.destination.platform != "webchat" or job.state is State.ACCEPTED)
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                if live and event is not None:
+                    await event.send(MessageChain(chain))
+                    return Sending.SENT
+                found = await self._context.send_message(job.destination.conversation, MessageChain(chain))
+                return Sending.SENT if found else Sending.ABSENT
+        except Exception as error:  # noqa: BLE001 (adapters raise whatever their libraries raise; `outcome_of` names it)
+            outcome = outcome_of(error)
+            logger.warning("job %s: sending on %s: %s: %s", job.id, job.destination.platform, outcome, _brief(error))
+            return outcome
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]
+
+
+def _coded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+async def _webchat_request_over(job: Job) -> None:
+    """Wait until the browser's request is over: what comes between its last word and its end is lost."""
+    from astrbot.core.platform.sources.webchat.webchat_queue_mgr import webchat_queue_mgr
+
+    chat = job.destination.conversation.rpartition("!")[2]
+    for _ in range(int(WEBCHAT_SECONDS / 0.05)):
+        open_requests = webchat_queue_mgr.list_back_request_ids(chat)
+        if all(request.startswith("ws_sub_") for request in open_requests):
+            return
+        await asyncio.sleep(0.05)

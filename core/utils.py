@@ -1,0 +1,209 @@
+"""What a message holds for us: its pictures, the people it names, and its text without their names."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from astrbot.api.event import AstrMessageEvent
+from astrbot.api.message_components import At, BaseMessageComponent, File, Forward, Image, Node, Nodes, Reply
+
+from .models import Reference
+
+logger = logging.getLogger("astrbot")
+
+PATIENCE = 10.0  # seconds for one question to a platform
+_DEPTH = 3  # how deep a forward inside a forward is followed
+_PICTURE_FILE = re.compile(r"\.(jpe?g|png|webp|gif|bmp|heic|avif)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One image of a message.
+
+    Attributes:
+        avatar: it is only somebody's portrait.
+        sender: the sender's own, for want of anything else.
+    """
+
+    image: Image
+    avatar: bool = False
+    sender: bool = False
+
+
+async def get_images_from_event(event: AstrMessageEvent, include_avatar: bool = True) -> list[Image]:
+    """The images of one message: quoted ones, its own, the avatars of people it names; else the sender's avatar.
+
+    Args:
+        include_avatar: whether avatars count.
+    """
+    return [found.image for found in await find_images(event, mentioned=include_avatar, sender=include_avatar)]
+
+
+async def find_images(event: AstrMessageEvent, *, mentioned: bool, sender: bool) -> list[Found]:
+    """As `get_images_from_event`, telling avatars from pictures.
+
+    Args:
+        mentioned: the avatars of people the message names count, in addition.
+        sender: the sender's avatar counts where there is nothing else.
+    """
+    chain = event.get_messages()
+    quoted = [image for reply in chain if isinstance(reply, Reply) for image in await _quoted_images(event, reply)]
+    own = await _images_of(event, [part for part in chain if not isinstance(part, Reply)])
+    found = [Found(image) for image in (*quoted, *own)]
+    if mentioned:
+        for person in _mentioned(event):
+            found += [Found(image, avatar=True) for image in await _avatar(event, person)]
+    if sender and not found:
+        found = [Found(image, avatar=True, sender=True) for image in await _avatar(event, event.get_sender_id())]
+    return found
+
+
+def text_without_mentions(event: AstrMessageEvent, text: str) -> str:
+    """Take the names of people out of a text: adapters write ``@name(id)`` or ``@name`` where somebody was named."""
+    for part in event.get_messages():
+        if isinstance(part, At):
+            name, person = re.escape(" ".join(str(part.name or "").split())), re.escape(str(part.qq))
+            for written in (rf"@{name}\({person}\)", f"@{person}", f"@{name}" if name else None):
+                text = re.sub(rf"{written}(?=\s|$)", " ", text) if written else text
+    return " ".join(text.split())
+
+
+async def sources_of(found: Iterable[Found]) -> list[Path | bytes | Reference]:
+    """What `ReferenceStore.keep` takes: the local file, the content, or the link of each image."""
+    sources: list[Path | bytes | Reference] = []
+    for one in found:
+        ref = one.image.url or one.image.file or one.image.path or ""
+        if ref.startswith(("http://", "https://")):
+            sources.append(Reference(url=ref, avatar=one.avatar))
+        elif ref.startswith(("base64://", "data:")):
+            sources.append(await asyncio.to_thread(_decoded, ref))
+        elif ref:
+            sources.append(Path(await one.image.convert_to_file_path() if "://" in ref else ref))
+    return sources
+
+
+def _decoded(ref: str) -> bytes:
+    import binascii
+
+    try:
+        return binascii.a2b_base64(ref.removeprefix("base64://").rpartition(",")[2])
+    except binascii.Error:
+        return b""
+
+
+def _mentioned(event: AstrMessageEvent) -> list[str]:
+    """Who the message names: not the bot, not everybody, each once."""
+    people = (str(part.qq) for part in event.get_messages() if isinstance(part, At))
+    return [person for person in dict.fromkeys(people) if person not in ("all", str(event.get_self_id()))]
+
+
+async def _quoted_images(event: AstrMessageEvent, reply: Reply) -> list[Image]:
+    images = await _images_of(event, reply.chain or [])
+    if images or reply.chain:
+        return images
+    # The host leaves the chain empty when it could not read the message, or a line break follows the command.
+    answer = await _ask(event, "get_msg", message_id=_number(reply.id))
+    return await _images_in_segments(event, (answer or {}).get("message"))
+
+
+async def _images_of(event: AstrMessageEvent, parts: Iterable[BaseMessageComponent], depth: int = 0) -> list[Image]:
+    images: list[Image] = []
+    for part in parts if depth < _DEPTH else ():
+        if isinstance(part, Image):
+            images.append(part)
+        elif isinstance(part, File) and _PICTURE_FILE.search(part.name or ""):
+            images += await _picture_file(part)
+        elif isinstance(part, Nodes):
+            images += await _images_of(event, [inner for node in part.nodes for inner in node.content], depth + 1)
+        elif isinstance(part, Node):
+            images += await _images_of(event, part.content, depth + 1)
+        elif isinstance(part, Forward):
+            answer = await _ask(event, "get_forward_msg", id=part.id)
+            for message in (answer or {}).get("messages") or []:
+                segments = message.get("message") or message.get("content")
+                images += await _images_in_segments(event, segments, depth + 1)
+    return images
+
+
+async def _picture_file(file: File) -> list[Image]:
+    """A picture that was sent as a file, so that it keeps its quality."""
+    try:
+        path = await asyncio.wait_for(file.get_file(), PATIENCE)
+    except (TimeoutError, OSError, ValueError) as error:
+        logger.warning("the picture file %s could not be read: %s", file.name, type(error).__name__)
+        return []
+    return [Image.fromFileSystem(path)] if path else []
+
+
+async def _images_in_segments(event: AstrMessageEvent, segments: Any, depth: int = 0) -> list[Image]:
+    """The images in a OneBot message."""
+    images: list[Image] = []
+    for segment in segments if isinstance(segments, list) else ():
+        data = segment.get("data") or {}
+        if segment.get("type") == "image" and (data.get("url") or data.get("file")):
+            images.append(Image(file=data.get("file") or "", url=data.get("url") or ""))
+        elif segment.get("type") == "forward" and data.get("id"):
+            images += await _images_of(event, [Forward(id=str(data["id"]))], depth)
+        elif segment.get("type") == "node":
+            images += await _images_in_segments(event, data.get("content"), depth + 1)
+    return images
+
+
+async def _ask(event: AstrMessageEvent, action: str, **params: Any) -> Any:
+    """Ask a OneBot bridge; None on other platforms and when it does not know."""
+    bot = getattr(event, "bot", None)
+    if event.get_platform_name() != "aiocqhttp" or bot is None:
+        return None
+    try:
+        return await asyncio.wait_for(bot.call_action(action, **params), PATIENCE)
+    except (TimeoutError, OSError, RuntimeError, LookupError) as error:  # aiocqhttp's errors are among these
+        logger.warning("%s was not answered: %s", action, type(error).__name__)
+        return None
+
+
+def _number(value: str | int) -> str | int:
+    return int(value) if str(value).lstrip("-").isdigit() else value
+
+
+async def _avatar(event: AstrMessageEvent, person: str) -> list[Image]:
+    """Somebody's portrait, where the platform shows it to a bot."""
+    platform = event.get_platform_name()
+    if platform == "aiocqhttp" and person.isdigit():
+        return [Image.fromURL(f"https://q4.qlogo.cn/headimg_dl?dst_uin={person}&spec=640")]
+    if platform == "telegram" and person.isdigit():
+        return await _telegram_avatar(event, int(person))
+    if platform == "discord":
+        return _discord_avatar(event, person)
+    return []
+
+
+async def _telegram_avatar(event: AstrMessageEvent, person: int) -> list[Image]:
+    """The photo's content, because its link would hold the bot's token."""
+    import telegram.error
+
+    client: Any = getattr(event, "client", None)
+    if client is None:
+        return []
+    try:
+        async with asyncio.timeout(PATIENCE):
+            photos = await client.get_user_profile_photos(person, limit=1)
+            if not photos.photos:
+                return []
+            file = await photos.photos[0][-1].get_file()
+            return [Image.fromBytes(bytes(await file.download_as_bytearray()))]
+    except (TimeoutError, telegram.error.TelegramError) as error:
+        logger.warning("the avatar could not be fetched: %s", type(error).__name__)
+        return []
+
+
+def _discord_avatar(event: AstrMessageEvent, person: str) -> list[Image]:
+    raw: Any = event.message_obj.raw_message
+    for one in (getattr(raw, "author", None), *(getattr(raw, "mentions", None) or ())):
+        avatar = getattr(one, "display_avatar", None)
+        if avatar and str(one.id) == person:
+            return [Image.fromURL(avatar.url)]
+    return []

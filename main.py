@@ -1,0 +1,126 @@
+"""The door: commands, the LLM tool, start and stop. What they do is in core/."""
+
+import logging
+
+from .core.words import COMMANDS
+
+logger = logging.getLogger("astrbot")
+
+
+def _command(key: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a handler under all names of a command."""
+    name, *aliases = COMMANDS[key]
+    return filter.command(name, alias=set(aliases))
+
+
+class GiteePlugin(Star):
+    """Registered by the host. Every handler is one line, because the host binds handlers to this module only."""
+
+    def __init__(self, context: Context, panel: AstrBotConfig) -> None:
+        super().__init__(context)
+        self._panel = panel
+        self._settings, self._oddities = config.load(panel)
+        self._texts = Texts(self._settings.language)
+        self._commands: Commands | None = None
+
+    async def initialize(self) -> None:
+        """Build everything from the panel, and take up what the last run left."""
+        for key, facts in self._oddities:
+            logger.warning("[astrbot_plugin_gitee] %s", self._texts.say(key, **facts))
+        video = self._settings.video
+        folder = Path(StarTools.get_data_dir("astrbot_plugin_gitee"))
+        ledger = JobLedger(folder / "jobs.db")
+        try:
+            await ledger.open()
+        except LedgerFailed as error:
+            logger.error("[astrbot_plugin_gitee] %s: %s", self._texts.explain(Misconfigured("ledger").why), error)
+            return
+        transport = Transport(Trust.of((*config.upstream_roots(self._settings), video.proxy)), video.proxy)
+        max_bytes = video.max_video_mb * MB
+        videos = VideoManager(folder / "videos", transport, max_cached=video.max_cached_videos, max_bytes=max_bytes)
+        picture_bytes = round(video.image_max_mb * MB)
+        references = ReferenceStore(
+            folder / "references", transport, max_side=video.image_max_side, max_bytes=picture_bytes
+        )
+        backends = configured(self._settings, transport)
+        emoji = EmojiFeedback(self.context)
+        delivery = Delivery(self.context, video, self._texts, emoji, videos, self._callback_base)
+        self._runner = JobRunner(video, backends, ledger, references, videos, delivery)
+        self._commands = Commands(self._settings, self._texts, backends, ledger, references, self._runner, delivery)
+        self._resources = (delivery, ledger, transport)
+        await self._runner.start()
+
+    async def terminate(self) -> None:
+        """Stop. A paid request or a send that is under way goes on, and the next instance finds it."""
+        if self._commands is not None:
+            self._commands = None
+            await self._runner.close(self._close)
+
+    async def _close(self) -> None:
+        for resource in self._resources:
+            await resource.close()
+
+    def _callback_base(self) -> str:
+        return str(self.context.get_config().get("callback_api_base") or "")
+
+    async def _run(self, command: str, event: AstrMessageEvent, text: str = "") -> None:
+        if self._commands is None:
+            await event.send(MessageChain([Plain(self._texts.say("starting"))]))
+            event.stop_event()
+        else:
+            await self._commands.run(command, event, text)
+
+    @_command("video")
+    async def video(self, event: AstrMessageEvent, text: GreedyStr) -> None:
+        """图生视频：/视频 [@后端] [预设名] 提示词 [6s] [9:16] [720p]，附上或引用一张图片"""
+        await self._run("video", event, text)
+
+    @_command("presets")
+    async def presets(self, event: AstrMessageEvent) -> None:
+        """查看视频预设"""
+        await self._run("presets", event)
+
+    @_command("jobs")
+    async def jobs(self, event: AstrMessageEvent, text: GreedyStr) -> None:
+        """查看视频任务：/视频任务 [编号]"""
+        await self._run("jobs", event, text)
+
+    @_command("cancel")
+    async def cancel(self, event: AstrMessageEvent, text: GreedyStr) -> None:
+        """取消视频任务：/视频取消 [编号]"""
+        await self._run("cancel", event, text)
+
+    @_command("resend")
+    async def resend(self, event: AstrMessageEvent, text: GreedyStr) -> None:
+        """重发做好的视频：/视频重发 [编号]"""
+        await self._run("resend", event, text)
+
+    @_command("help")
+    async def help(self, event: AstrMessageEvent) -> None:
+        """视频功能的简短说明"""
+        await self._run("help", event)
+
+    @filter.llm_tool(name="gitee_generate_video")
+    async def generate_video(
+        self,
+        event: AstrMessageEvent,
+        prompt: str,
+        mode: str = "auto",
+        duration: float = 0,
+        aspect_ratio: str = "",
+        resolution: str = "",
+    ) -> str:
+        """Make a short video from a description and, if there is one, from the picture in the user's message or the
+        quoted message. Takes minutes in the background; the video is sent to the chat by itself. Call it at most once
+        for one wish, and only when the user wants a video.
+
+        Args:
+            prompt(string): What the video shows and how it moves, in English, one or two sentences.
+            mode(string): "auto" uses the pictures of the message when there are any; "text" ignores them; "image" needs one.
+            duration(number): Length in seconds; 0 for the model's default.
+            aspect_ratio(string): Such as 16:9, 9:16 or 1:1; empty for the default.
+            resolution(string): 480p, 720p or 1080p; empty for the default.
+        """
+        if self._commands is None:
+            return self._texts.say("starting")
+        return await self._commands.tool(event, prompt, mode, duration, aspect_ratio, resolution)
