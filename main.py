@@ -1,7 +1,28 @@
 """The door: commands, the LLM tool, start and stop. What they do is in core/."""
 
 import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+from astrbot.api import AstrBotConfig
+from astrbot.api.event import AstrMessageEvent, MessageChain, filter
+from astrbot.api.message_components import Plain
+from astrbot.api.star import Context, Star, StarTools
+from astrbot.core.star.filter.command import GreedyStr
+
+from .core import config
+from .core.backends import configured
+from .core.commands import Commands
+from .core.delivery import Delivery
+from .core.emoji_feedback import EmojiFeedback
+from .core.errors import Misconfigured
+from .core.job_ledger import JobLedger, LedgerFailed
+from .core.job_runner import JobRunner
+from .core.references import ReferenceStore
+from .core.texts import Texts
+from .core.transport import MB, Transport, Trust
+from .core.video_manager import VideoManager
 from .core.words import COMMANDS
 
 logger = logging.getLogger("astrbot")
@@ -10,7 +31,8 @@ logger = logging.getLogger("astrbot")
 def _command(key: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a handler under all names of a command."""
     name, *aliases = COMMANDS[key]
-    return filter.command(name, alias=set(aliases))
+    register: Callable[[Callable[..., Any]], Callable[..., Any]] = filter.command(name, alias=set(aliases))
+    return register
 
 
 class GiteePlugin(Star):
@@ -100,7 +122,7 @@ class GiteePlugin(Star):
         """视频功能的简短说明"""
         await self._run("help", event)
 
-    @filter.llm_tool(name="gitee_generate_video")
+    @filter.llm_tool(name="gitee_generate_video")  # type: ignore[untyped-decorator]
     async def generate_video(
         self,
         event: AstrMessageEvent,
@@ -116,7 +138,7 @@ class GiteePlugin(Star):
 
         Args:
             prompt(string): What the video shows and how it moves, in English, one or two sentences.
-            mode(string): "auto" uses the pictures of the message when there are any; "text" ignores them; "image" needs one.
+            mode(string): "auto" uses the message's pictures if there are any; "text" ignores them; "image" needs one.
             duration(number): Length in seconds; 0 for the model's default.
             aspect_ratio(string): Such as 16:9, 9:16 or 1:1; empty for the default.
             resolution(string): 480p, 720p or 1080p; empty for the default.
