@@ -1,3 +1,5 @@
+# mypy: ignore-errors
+# A plugin as most people write them; AstrBot imports it, we never do.
 import asyncio
 import json
 import time
