@@ -11,9 +11,9 @@ from astrbot.api.message_components import Plain
 from astrbot.api.star import Context, Star, StarTools
 from astrbot.core.star.filter.command import GreedyStr
 
-from .core import config
 from .core.backends import configured
 from .core.commands import Commands
+from .core.config import load, upstream_roots
 from .core.delivery import Delivery
 from .core.emoji_feedback import EmojiFeedback
 from .core.errors import Misconfigured
@@ -38,10 +38,9 @@ def _command(key: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 class GiteePlugin(Star):
     """Registered by the host. Every handler is one line, because the host binds handlers to this module only."""
 
-    def __init__(self, context: Context, panel: AstrBotConfig) -> None:
+    def __init__(self, context: Context, config: AstrBotConfig) -> None:
         super().__init__(context)
-        self._panel = panel
-        self._settings, self._oddities = config.load(panel)
+        self._settings, self._oddities = load(config)
         self._texts = Texts(self._settings.language)
         self._commands: Commands | None = None
 
@@ -57,7 +56,7 @@ class GiteePlugin(Star):
         except LedgerFailed as error:
             logger.error("[astrbot_plugin_gitee] %s: %s", self._texts.explain(Misconfigured("ledger").why), error)
             return
-        transport = Transport(Trust.of((*config.upstream_roots(self._settings), video.proxy)), video.proxy)
+        transport = Transport(Trust.of((*upstream_roots(self._settings), video.proxy)), video.proxy)
         max_bytes = video.max_video_mb * MB
         videos = VideoManager(folder / "videos", transport, max_cached=video.max_cached_videos, max_bytes=max_bytes)
         picture_bytes = round(video.image_max_mb * MB)
@@ -87,6 +86,7 @@ class GiteePlugin(Star):
 
     async def _run(self, command: str, event: AstrMessageEvent, text: str = "") -> None:
         if self._commands is None:
+            event.should_call_llm(True)
             await event.send(MessageChain([Plain(self._texts.say("starting"))]))
             event.stop_event()
         else:

@@ -127,7 +127,7 @@ class Commands:
         job = await self._runner.launch(job, references)
         if tool:
             return self._texts.say("tool_accepted", number=job.number)
-        await self._delivery.acknowledge(job, self._runner.ahead_of(job), tuple(notes))
+        await self._delivery.acknowledge(job, self._runner.position_of(job), tuple(notes))
         return None
 
     def _draft(self, event: AstrMessageEvent, typed: Typed, *, tool: bool) -> tuple[Job, Capabilities, list[str]]:
@@ -221,6 +221,7 @@ class Commands:
             return self._texts.say("nothing_to_resend")
         if job.result is None:
             return self._texts.say("no_video_in", number=job.number, state=self._texts.say(f"state_{job.state}"))
+        self._delivery.remember(job, event)
         again = job.state.final and self._runner.resend(job)
         return self._texts.say("resending" if again else "being_sent", number=job.number)
 
@@ -298,8 +299,8 @@ class Commands:
             past = await self._ledger.waits(job.backend, job.model)
             if past and (left := median(past) - elapsed) > 0:
                 details.append(self._texts.say("left", seconds=max(1, round(left))))
-        elif job.state is State.ACCEPTED and (ahead := self._runner.ahead_of(job)):
-            details.append(self._texts.say("ahead", ahead=ahead))
+        elif job.state is State.ACCEPTED and (position := self._runner.position_of(job)):
+            details.append(self._texts.say("position", position=position))
         prompt = job.request.prompt
         return self._texts.say(
             "job_line",

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 _HOST = re.compile(r"(localhost|[\w-]+(?:\.[\w-]+)+|\[[0-9a-fA-F:]+\])(:\d+)?(/.*)?", re.ASCII)
+_PROXY = re.compile(r"(https?|socks5h?|socks4a?|socks)://\S+", re.IGNORECASE)
 
 
 class BadAddress(ValueError):
@@ -70,6 +71,12 @@ def _whole(low: int, high: int) -> tuple[BeforeValidator, BeforeValidator]:
     return BeforeValidator(lambda number: round(number)), _within(low, high)
 
 
+def _complete_proxy(value: Any) -> Any:
+    """``host:port`` is an HTTP proxy; what is none is left for `load` to name."""
+    typed = str(value).strip()
+    return f"http://{typed}" if typed and "://" not in typed and _HOST.fullmatch(typed) else typed
+
+
 Name = Annotated[str, BeforeValidator(lambda value: str(value).strip())]
 
 
@@ -113,7 +120,7 @@ class VideoSettings(BaseModel):
     avatar_fallback: Literal["auto", "always", "never"] = "auto"
     image_max_side: Annotated[int, *_whole(256, 4096)] = 1536
     image_max_mb: Annotated[float, _within(0.1, 20)] = 1.5
-    proxy: Name = ""
+    proxy: Annotated[str, BeforeValidator(_complete_proxy)] = ""
     acknowledge: Literal["auto", "text", "emoji"] = "auto"
 
 
@@ -151,6 +158,9 @@ def load(panel: Mapping[str, Any]) -> tuple[Settings, list[tuple[str, dict[str, 
         api_root(settings.video.server_url)
     except BadAddress:
         odd.append(("odd_address", {"key": "video.server_url", "value": settings.video.server_url}))
+    if settings.video.proxy and not _PROXY.fullmatch(settings.video.proxy):
+        odd.append(("odd_proxy", {"key": "video.proxy", "value": settings.video.proxy}))
+        settings = settings.model_copy(update={"video": settings.video.model_copy(update={"proxy": ""})})
     return settings, odd
 
 

@@ -124,25 +124,29 @@ class Delivery:
 
     # ---- what the commands ask for ----
 
-    def begin(self, job: Job, event: AstrMessageEvent) -> None:
-        """Show at once that the request was taken, and keep the live event: some platforms answer only to it."""
+    def remember(self, job: Job, event: AstrMessageEvent) -> None:
+        """Keep the live event until the job is marked: some platforms answer only to it."""
         self._events[job.id] = event
+
+    def begin(self, job: Job, event: AstrMessageEvent) -> None:
+        """Show at once that the request was taken."""
+        self.remember(job, event)
         self._begun[job.id] = self._emoji.mark_processing(job.destination, event)
 
-    async def acknowledge(self, job: Job, ahead: int | None, notes: tuple[str, ...]) -> None:
+    async def acknowledge(self, job: Job, position: int | None, notes: tuple[str, ...]) -> None:
         """Say that the request was taken, where an emoji cannot or does not say enough.
 
         Args:
-            ahead: how many jobs go first.
+            position: in the queue, from 1; None when it starts at once.
             notes: what the person should know about this job.
         """
         marked = self._begun.pop(job.id, None)
         how = self._settings.acknowledge
         if how == "emoji":
             return
-        line = self._texts.say("queued" if ahead else "accepted", number=job.number, ahead=ahead)
+        line = self._texts.say("queued" if position else "accepted", number=job.number, position=position)
         text = " ".join((line, *notes))
-        if how == "text" or ahead or notes or marked is None or not self._emoji.can_mark(job.destination):
+        if how == "text" or position or notes or marked is None or not self._emoji.can_mark(job.destination):
             await self.say(job, text)
         else:
             self._spawn(self._text_unless(marked, job, text))

@@ -43,16 +43,14 @@ class FairQueue:
             self._waiting[person] = line  # to the end of the round
         turn.set_result(None)
 
-    def ahead_of(self, job_id: str) -> int | None:
-        """How many go before this job does; None when it does not wait."""
-        for round_, (person, line) in enumerate(self._waiting.items()):
+    def position_of(self, job_id: str) -> int | None:
+        """Which one to go this job is, from 1; None when it does not wait."""
+        lines = list(self._waiting.items())
+        for round_, (_, line) in enumerate(lines):
             for own, (waiting, _) in enumerate(line):
                 if waiting == job_id:
-                    return own + sum(
-                        min(len(other), own + (1 if place < round_ else 0))
-                        for place, (name, other) in enumerate(self._waiting.items())
-                        if name != person
-                    )
+                    others = ((place, len(other)) for place, (_, other) in enumerate(lines) if place != round_)
+                    return 1 + own + sum(min(length, own + (place < round_)) for place, length in others)
         return None
 
     def _forget(self, person: str, job_id: str) -> None:

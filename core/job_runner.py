@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,7 +31,7 @@ from .errors import (
 from .fair_queue import FairQueue
 from .job_ledger import Denied, JobLedger, LedgerFailed, StaleJob, person_of
 from .keys import mark_of
-from .models import Job, Reference, State
+from .models import Job, Reference, State, VideoResult
 from .outbox import Mood, Outbox, Parcel, Sending
 from .references import ReferenceStore
 from .video_manager import Download, VideoManager
@@ -94,6 +95,7 @@ class JobRunner:
         request = replace(job.request, references=tuple(references))
         job = await self._ledger.save(job.to(State.ACCEPTED, gathering=False, request=request))
         self._take_up(job)
+        await asyncio.sleep(0)  # it takes its place in the queue, so that `position_of` knows it
         return job
 
     async def withdraw(self, job: Job, failure: Failure) -> None:
@@ -101,9 +103,9 @@ class JobRunner:
         await self._save(job.to(State.FAILED, gathering=False, error=failure.why, told=True))
         self._outbox.mark(job, Mood.FAILED)
 
-    def ahead_of(self, job: Job) -> int | None:
-        """How many jobs go before this one; None when it does not wait."""
-        return self._queue.ahead_of(job.id)
+    def position_of(self, job: Job) -> int | None:
+        """Its place in the queue, from 1; None when it does not wait."""
+        return self._queue.position_of(job.id)
 
     def progress_of(self, job: Job) -> int | None:
         """Percent, as far as the upstream says."""
@@ -185,7 +187,8 @@ class JobRunner:
         except StaleJob:
             logger.debug("job %s was moved on by somebody else", job.id)
         except Exception as error:
-            logger.exception("job %s stopped by an error of this plugin", job.id)
+            # Not logger.exception: the host's log would show the values of all variables, keys among them.
+            logger.error("job %s stopped by an error of this plugin:\n%s", job.id, traceback.format_exc())
             await self._abandon(job.id, error)
         finally:
             if self._drivers.get(job.id) is asyncio.current_task():
@@ -227,25 +230,21 @@ class JobRunner:
         """From the accepted request to the result, or to the reason why there is none."""
         if job.backend not in self._backends:
             return await self._save(job.to(State.FAILED, error=Misconfigured("no_backend", name=job.backend).why))
-        configured = self._backends[job.backend]
-        try:
-            most = configured.backend.capabilities(job.model).references
-            ready = await self._references.prepare(job.id, job.request.references, most)
-        except Failure as failure:
-            return await self._save(job.to(State.FAILED, error=failure.why))
-        request = replace(job.request, references=ready)
+        keys = self._backends[job.backend].keys
         tried: list[str] = []
         while True:
             await self._queue.enter(person_of(job), job.id)
             try:
-                key = configured.keys.next(tried)
+                job = await self._with_pictures(job)
+                key = keys.next(tried)
                 if key is None:
                     return await self._save(job.to(State.FAILED, error=job.error or AuthFailed("no_key").why))
                 tried.append(key)
-                job = await self._ledger.save(  # unless this is on disk, nothing that costs money leaves
-                    job.to(State.SUBMITTING, request=request, key_mark=mark_of(key), submitted_at=self._clock())
-                )
+                submitting = job.to(State.SUBMITTING, key_mark=mark_of(key), submitted_at=self._clock())
+                job = await self._ledger.save(submitting)  # unless this is on disk, nothing that costs money leaves
                 job, pause = await self._deed(job, self._submit(job, key))
+            except Failure as failure:
+                return await self._save(job.to(State.FAILED, error=failure.why))
             finally:
                 self._queue.leave()
             if job.state is not State.ACCEPTED:
@@ -253,6 +252,16 @@ class JobRunner:
             if pause:
                 tried.remove(key)
                 await self._sleep(pause)
+
+    async def _with_pictures(self, job: Job) -> Job:
+        """The job with its pictures fit to be sent.
+
+        Raises:
+            BadInput: none of them can be used.
+        """
+        most = self._backends[job.backend].backend.capabilities(job.model).references
+        ready = await self._references.prepare(job.id, job.request.references, most)
+        return replace(job, request=replace(job.request, references=ready))
 
     async def _submit(self, job: Job, key: str) -> tuple[Job, float]:
         """The paid request: a deed.
@@ -269,10 +278,18 @@ class JobRunner:
             result = await self._backends[job.backend].backend.submit(
                 job.request, model=job.model, key=key, report=report
             )
+            result = await self._landed(job, result)
             job = job.to(State.READY, result=result, error=None, ready_at=self._clock())
         except Failure as failure:
             job, pause = self._after(job, failure, key)
         return await self._save(job), pause
+
+    async def _landed(self, job: Job, result: VideoResult) -> VideoResult:
+        """A video that came inside the answer goes to disk at once: megabytes do not belong into the ledger."""
+        if not result.url.startswith("data:"):
+            return result
+        await self._videos.download(result.url, job.destination.conversation, job.number).file()
+        return VideoResult("data:", private=True)
 
     def _after(self, job: Job, failure: Failure, key: str) -> tuple[Job, float]:
         """What a failed create means for the job: the money rule."""
@@ -330,13 +347,16 @@ class JobRunner:
 
         try:
             outcome = await self._outbox.deliver(job, Parcel(_link(job), self._fetched(job), sending))
+            if outcome in (Sending.REFUSED, Sending.ABSENT):
+                raise Undelivered()
+            if outcome is Sending.UNKNOWN:
+                raise UnknownDelivery()
         except Failure as failure:
             await self._outbox.tell(job, failure.why)
-            return
-        if outcome is Sending.SENT:
+            self._outbox.mark(job, Mood.NONE)
+        else:
+            self._outbox.mark(job, Mood.SUCCESS)
             await self._save((await self._ledger.get(job.id)).to(State.DELIVERED, told=True))
-        elif outcome is not Sending.ABSENT:
-            await self._outbox.tell(job, (Undelivered() if outcome is Sending.REFUSED else UnknownDelivery()).why)
 
     def _fetched(self, job: Job) -> Download:
         """The video's one download: done before, or begun now and kept for the next ``/视频重发``."""

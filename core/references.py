@@ -9,6 +9,7 @@ import io
 import os
 import shutil
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from .transport import MB, Transport
 
 SOURCE_LIMIT = 30 * MB
 PIXEL_LIMIT = 80_000_000  # a bomb of a few kB can unpack to gigabytes; no camera in a chat makes more than this
-_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "HEIF")
 _HARMLESS = {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "progressive", "progression", "gamma", "srgb"}
 
 
@@ -167,15 +168,15 @@ def normalise(raw: Path, stem: Path, max_side: int, max_bytes: int) -> tuple[Pat
     return path, "image/jpeg" if extension == "jpg" else "image/png"
 
 
-def _formats() -> tuple[str, ...]:
-    """iPhones send HEIC; where its library has no wheel, such a picture counts as unreadable."""
-    try:
+def _formats() -> list[str]:
+    """What is decoded: not everything Pillow knows. Where HEIC's library has no wheel, it counts as unreadable."""
+    Image.init()
+    with suppress(ImportError):
         import pillow_heif
-    except ImportError:
-        return _FORMATS
-    if "HEIF" not in Image.OPEN:
-        pillow_heif.register_heif_opener()
-    return (*_FORMATS, "HEIF")
+
+        if "HEIF" not in Image.OPEN:
+            pillow_heif.register_heif_opener()
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def _fits(image: Image.Image, raw: Path, max_side: int, max_bytes: int) -> bool:

@@ -13,8 +13,8 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     # ---- a job on its way ----
     "accepted": ("🎬 收到，任务 #{number} 开始生成。", "🎬 Got it: job #{number} is starting."),
     "queued": (
-        "🎬 收到，任务 #{number} 排队中，前面还有 {ahead} 个。",
-        "🎬 Got it: job #{number} is queued, {ahead} ahead of it.",
+        "🎬 收到，任务 #{number} 排队中，第 {position} 位。",
+        "🎬 Got it: job #{number} is queued at place {position}.",
     ),
     "note_avatar": ("没有图片，用了你的头像作参考图。", "There was no picture, so your avatar is the reference."),
     "note_dropped": (
@@ -68,7 +68,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "elapsed": ("已 {seconds} 秒", "{seconds} s so far"),
     "left": ("预计还需约 {seconds} 秒", "about {seconds} s left"),
-    "ahead": ("前面还有 {ahead} 个", "{ahead} ahead"),
+    "position": ("第 {position} 位", "place {position}"),
     "state_accepted": ("排队中", "queued"),
     "state_submitting": ("生成中", "rendering"),
     "state_running": ("生成中", "rendering"),
@@ -331,6 +331,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "the value of setting {key} makes no sense, its default is used",
     ),
     "odd_preset": ("预设应为“名称:提示词”，已跳过：{line}", "a preset should be “name:prompt”, skipped: {line}"),
+    "odd_proxy": (
+        "设置 {key} 不是代理地址（应为 http://… 或 socks5://…），没有使用：{value}",
+        "setting {key} is no proxy (http://… or socks5://…), it is not used: {value}",
+    ),
     "odd_address": ("设置 {key} 不是网址：{value}", "setting {key} is no URL: {value}"),
 }
 
