@@ -49,7 +49,7 @@ _TEXT_ONLY = (Form.LINK,)
 FORMS: dict[str, tuple[Form, ...]] = {
     "aiocqhttp": (Form.URL, Form.FILE, Form.ATTACHMENT, Form.BASE64, Form.LINK),
     "telegram": _UPLOADS,
-    "webchat": _FILES_ONLY,
+    "webchat": _UPLOADS,
     "discord": _FILES_ONLY,
     "slack": _FILES_ONLY,
     "misskey": _FILES_ONLY,
@@ -264,14 +264,16 @@ class Delivery:
         return await self._send(job, [part])
 
     async def _send(self, job: Job, chain: list[BaseMessageComponent]) -> Sending:
-        if job.destination.platform == "webchat" and job.state is not State.ACCEPTED:
-            await _webchat_request_over(job)
         event = self._events.get(job.id)
-        # A request of the web chat takes nothing but text while it is open, and nothing at all once it is over.
-        live = event is not None and (job.destination.platform != "webchat" or job.state is State.ACCEPTED)
+        if job.destination.platform == "webchat" and job.state is not State.ACCEPTED:
+            # An open request drops a Video, and loses everything that comes just before its end. Once it is over, the
+            # chat's history takes both. No await may come between this and the send: the next request may open.
+            event = None
+            if not await _webchat_idle(job) and isinstance(chain[0], Video):
+                return Sending.REFUSED
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                if live and event is not None:
+                if event is not None:
                     await event.send(MessageChain(chain))
                     return Sending.SENT
                 found = await self._context.send_message(job.destination.conversation, MessageChain(chain))
@@ -290,13 +292,13 @@ def _coded(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
 
 
-async def _webchat_request_over(job: Job) -> None:
-    """Wait until the browser's request is over: what comes between its last word and its end is lost."""
+async def _webchat_idle(job: Job) -> bool:
+    """Wait until the browser has no request open in this chat; False when one stays open too long."""
     from astrbot.core.platform.sources.webchat.webchat_queue_mgr import webchat_queue_mgr
 
     chat = job.destination.conversation.rpartition("!")[2]
     for _ in range(int(WEBCHAT_SECONDS / 0.05)):
-        open_requests = webchat_queue_mgr.list_back_request_ids(chat)
-        if all(request.startswith("ws_sub_") for request in open_requests):
-            return
+        if all(request.startswith("ws_sub_") for request in webchat_queue_mgr.list_back_request_ids(chat)):
+            return True
         await asyncio.sleep(0.05)
+    return False

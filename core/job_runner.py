@@ -186,7 +186,7 @@ class JobRunner:
                 job = await self._step(job)
         except StaleJob:
             logger.debug("job %s was moved on by somebody else", job.id)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (the job boundary: a bug in one job must not end in silence)
             # Not logger.exception: the host's log would show the values of all variables, keys among them.
             logger.error("job %s stopped by an error of this plugin:\n%s", job.id, traceback.format_exc())
             await self._abandon(job.id, error)
