@@ -206,7 +206,7 @@ class Delivery:
             reachable = False  # not from here; the other side may have a better line
         for form in self._forms(job, parcel):
             if form in (Form.URL, Form.LINK):
-                outcome = await self._send_parcel(job, parcel, form, None)
+                outcome = await self._send_link(job, parcel, form, reachable=reachable)
             elif not reachable:
                 continue
             else:
@@ -220,7 +220,7 @@ class Delivery:
                 if form is Form.BASE64 and (path.stat().st_size > BASE64_LIMIT or self._public_base()):
                     continue
                 with self._videos.using(path):
-                    outcome = await self._send_parcel(job, parcel, form, path)
+                    outcome = await self._send_file(job, parcel, form, path)
             if outcome is not Sending.REFUSED:
                 return outcome
             logger.info("job %s: %s did not take the video as %s", job.id, job.destination.platform, form)
@@ -244,22 +244,22 @@ class Delivery:
             if (form not in (Form.URL, Form.LINK) or parcel.link) and (form is not Form.URL or secure)
         ]
 
-    async def _send_parcel(self, job: Job, parcel: Parcel, form: Form, path: Path | None) -> Sending:
-        name = self._texts.say("file_name", number=job.number)
-        match form:
-            case Form.URL:
-                part: BaseMessageComponent = Video.fromURL(parcel.link or "")
-            case Form.FILE:
-                part = Video.fromFileSystem(str(path))
-            case Form.ATTACHMENT:
-                assert path
-                part = File(name=name + path.suffix, file=str(path))
-            case Form.BASE64:
-                assert path
-                part = Video.fromBase64(await asyncio.to_thread(_coded, path))
-            case Form.LINK:
-                await parcel.sending()
-                return await self.say(job, self._texts.say("link", number=job.number, url=parcel.link))
+    async def _send_link(self, job: Job, parcel: Parcel, form: Form, *, reachable: bool) -> Sending:
+        """The link: as a Video for the other side to fetch, or as words for the person to open."""
+        assert parcel.link
+        await parcel.sending()
+        if form is Form.URL:
+            return await self._send(job, [Video.fromURL(parcel.link)])
+        text = self._texts.say("link" if reachable else "link_unreachable", number=job.number, url=parcel.link)
+        return await self.say(job, text)
+
+    async def _send_file(self, job: Job, parcel: Parcel, form: Form, path: Path) -> Sending:
+        if form is Form.FILE:
+            part: BaseMessageComponent = Video.fromFileSystem(str(path))
+        elif form is Form.ATTACHMENT:
+            part = File(name=self._texts.say("file_name", number=job.number) + path.suffix, file=str(path))
+        else:
+            part = Video.fromBase64(await asyncio.to_thread(_coded, path))
         await parcel.sending()
         return await self._send(job, [part])
 

@@ -38,7 +38,8 @@ class KeyRing:
         if not left:
             return None
         now = self._clock()
-        key = next((key for key in left if self._rested.get(key, 0) <= now), min(left, key=self._rested.get))  # type: ignore[arg-type]
+        awake = (key for key in left if self._rested.get(key, 0) <= now)
+        key = next(awake, None) or min(left, key=self._rested.__getitem__)
         self._keys.remove(key)
         self._keys.append(key)
         return key

@@ -28,6 +28,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "🎬 #{number} 视频已生成，但这里发不出视频文件，请打开链接观看：\n{url}",
         "🎬 #{number} The video is ready, but it cannot be sent here as a file. Open the link:\n{url}",
     ),
+    "link_unreachable": (
+        "🎬 #{number} 视频已生成，但从这里下载失败（网络不通或中断），请打开链接观看：\n{url}",
+        "🎬 #{number} The video is ready, but it could not be downloaded from here. Open the link:\n{url}",
+    ),
     "file_name": ("视频_{number}", "video_{number}"),
     "failed": ("❌ #{number} {sentence}", "❌ #{number} {sentence}"),
     "open": ("⚠️ #{number} {sentence}", "⚠️ #{number} {sentence}"),

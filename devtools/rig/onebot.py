@@ -115,6 +115,10 @@ class OneBot(QQ):
         """Write to the bot alone; returns the message's id."""
         return await self._write("private", parts, user or self.USER, None, "member", extra)
 
+    async def redeliver(self, message_id: int) -> None:
+        """Hand AstrBot a message once more, as a bridge may after it reconnected."""
+        await self._emit(self.messages[message_id])
+
     async def _write(
         self, kind: str, parts: Sequence[str | Segment], user: int, group: int | None, role: str, extra: dict[str, Any]
     ) -> int:

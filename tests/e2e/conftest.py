@@ -1,0 +1,41 @@
+"""One AstrBot per module, with this plugin pointed at the rig's upstreams."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from devtools.rig import Rig, ok
+from tests.e2e.world import link, panel, started
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "/e2e/" in str(item.path):
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.fixture(scope="module")
+async def shared(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    """An AstrBot for the whole module; a module may set PANEL for other settings."""
+    video = getattr(request.module, "PANEL", {})
+    async with Rig(plugin_config=lambda rig: panel(rig, max_jobs_per_user=5, **video)) as rig:
+        yield await started(rig)
+        assert rig.bot.egress() == [], "something left this machine"
+        bad = [trace for trace in rig.bot.tracebacks() if "astrbot_plugin_gitee" in trace]
+        assert not bad, bad[0]
+        assert "sk-rig" not in rig.bot.log().replace("sk-rig-llm", ""), "a key is in the log"
+
+
+@pytest.fixture
+async def rig(shared: Rig) -> AsyncIterator[Rig]:
+    """The module's AstrBot with all faults cleared."""
+    shared.qq.faults.clear()
+    shared.tg.faults.clear()
+    shared.qq.shares_filesystem = True
+    shared.up.grok.plan()
+    shared.up.grok.keys = None
+    shared.up.grok.default = ok(link(shared), delay=0.3)
+    yield shared
