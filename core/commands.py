@@ -124,6 +124,8 @@ class Commands:
             return self._texts.failed(job.number, failure.why, None)
         if any(one.sender for one in found):
             notes.append(self._texts.say("note_avatar"))
+        if job.destination.platform == "webchat":  # its page shows nothing that comes after the request is over
+            notes.append(self._texts.say("note_webchat"))
         job = await self._runner.launch(job, references)
         if tool:
             return self._texts.say("tool_accepted", number=job.number)

@@ -17,6 +17,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "🎬 Got it: job #{number} is queued at place {position}.",
     ),
     "note_avatar": ("没有图片，用了你的头像作参考图。", "There was no picture, so your avatar is the reference."),
+    "note_webchat": ("完成后刷新本页就能看到视频。", "Reload this page when it is done to see the video."),
     "note_dropped": (
         "这个模型不能选{names}，按它的默认值生成。",
         "This model offers no choice of {names}; its default is used.",
