@@ -114,22 +114,24 @@ class Commands:
             return self._denied(accepted, tool=tool)
         job = accepted
         self._delivery.begin(job, event)
+        launched = None
         try:
             found = await find_images(event, mentioned=True, sender=self._avatar_counts(can)) if pictures else []
             if not found and not can.text:
                 raise BadInput("needs_picture")
-            references = await self._references.keep(job.id, await sources_of(found))
+            launched = await self._runner.launch(job, await self._references.keep(job.id, await sources_of(found)))
         except Failure as failure:
-            await self._runner.withdraw(job, failure)
             return self._texts.failed(job.number, failure.why, None)
+        finally:
+            if launched is None:
+                await self._runner.withdraw(job)
+        if tool:
+            return self._texts.say("tool_accepted", number=job.number)
         if any(one.sender for one in found):
             notes.append(self._texts.say("note_avatar"))
         if job.destination.platform == "webchat":  # its page shows nothing that comes after the request is over
             notes.append(self._texts.say("note_webchat"))
-        job = await self._runner.launch(job, references)
-        if tool:
-            return self._texts.say("tool_accepted", number=job.number)
-        await self._delivery.acknowledge(job, self._runner.position_of(job), tuple(notes))
+        await self._delivery.acknowledge(launched, self._runner.position_of(launched), tuple(notes))
         return None
 
     def _draft(self, event: AstrMessageEvent, typed: Typed, *, tool: bool) -> tuple[Job, Capabilities, list[str]]:

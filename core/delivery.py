@@ -177,6 +177,16 @@ class Delivery:
         event = self._events.get(job.id) if mood is Mood.PROCESSING else self._events.pop(job.id, None)
         self._emoji.mark(job.destination, mood, event)
 
+    async def note(self, job: Job) -> None:
+        """See `Outbox.note`."""
+        history, conversation = self._context.conversation_manager, job.destination.conversation
+        current = await history.get_curr_conversation_id(conversation)
+        if current and await history.get_conversation(conversation, current):
+            state = self._texts.say(f"state_{job.state}")
+            asked = {"role": "user", "content": self._texts.say("tool_request", number=job.number)}
+            ended = {"role": "assistant", "content": self._texts.say("tool_outcome", number=job.number, state=state)}
+            await history.add_message_pair(current, asked, ended)
+
     async def tell(self, job: Job, why: Why) -> Sending:
         """See `Outbox.tell`."""
         link = None

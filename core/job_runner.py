@@ -19,6 +19,7 @@ from .backends import Configured
 from .config import VideoSettings
 from .errors import (
     AuthFailed,
+    BadInput,
     Failure,
     Misconfigured,
     OutOfQuota,
@@ -98,9 +99,9 @@ class JobRunner:
         await asyncio.sleep(0)  # it takes its place in the queue, so that `position_of` knows it
         return job
 
-    async def withdraw(self, job: Job, failure: Failure) -> None:
+    async def withdraw(self, job: Job) -> None:
         """End an accepted job before it was launched; whoever withdraws it says why."""
-        await self._save(job.to(State.FAILED, gathering=False, error=failure.why, told=True))
+        await self._save(job.to(State.FAILED, gathering=False, error=BadInput("withdrawn").why, told=True))
         self._outbox.mark(job, Mood.FAILED)
 
     def position_of(self, job: Job) -> int | None:
@@ -184,6 +185,8 @@ class JobRunner:
                 job = await self._ledger.get(job.id)
             while not (job.state.final and job.told):
                 job = await self._step(job)
+            if job.tool:
+                await self._outbox.note(job)
         except StaleJob:
             logger.debug("job %s was moved on by somebody else", job.id)
         except Exception as error:  # noqa: BLE001 (the job boundary: a bug in one job must not end in silence)
@@ -242,6 +245,7 @@ class JobRunner:
                 tried.append(key)
                 submitting = job.to(State.SUBMITTING, key_mark=mark_of(key), submitted_at=self._clock())
                 job = await self._ledger.save(submitting)  # unless this is on disk, nothing that costs money leaves
+                _log(job)
                 job, pause = await self._deed(job, self._submit(job, key))
             except Failure as failure:
                 return await self._save(job.to(State.FAILED, error=failure.why))
@@ -412,11 +416,19 @@ class JobRunner:
             job = replace(job, finished_at=self._clock())
         for attempt in range(3):
             try:
-                return await self._ledger.save(job)
+                job = await self._ledger.save(job)
+                _log(job)
+                break
             except LedgerFailed as error:
                 logger.error("job %s: %s could not be saved: %s", job.id, job.state, error)
                 await asyncio.sleep(0.2 * 4**attempt)
         return job
+
+
+def _log(job: Job) -> None:
+    """One line for the operator; never the prompt, which may be private."""
+    why = f" ({job.error.kind}: {job.error.cause})" if job.error else ""
+    logger.info("[astrbot_plugin_gitee] %s #%d: %s%s", job.destination.platform, job.number, job.state, why)
 
 
 def _link(job: Job) -> str | None:

@@ -66,5 +66,8 @@ class Outbox(Protocol):
     async def tell(self, job: Job, why: Why) -> Sending:
         """Say in words why there is no video, or what is not known about it."""
 
+    async def note(self, job: Job) -> None:
+        """Let the chat's own LLM know later how a job ended that it asked for."""
+
     def mark(self, job: Job, mood: Mood) -> None:
         """Put a mark on the person's message; returns at once."""

@@ -30,7 +30,7 @@ async def shared(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
 
 
 @pytest.fixture
-async def rig(shared: Rig) -> AsyncIterator[Rig]:
+async def rig(shared: Rig) -> Rig:
     """The module's AstrBot with all faults cleared."""
     shared.qq.faults.clear()
     shared.tg.faults.clear()
@@ -38,4 +38,4 @@ async def rig(shared: Rig) -> AsyncIterator[Rig]:
     shared.up.grok.plan()
     shared.up.grok.keys = None
     shared.up.grok.default = ok(link(shared), delay=0.3)
-    yield shared
+    return shared

@@ -74,7 +74,12 @@ async def test_llm_tool(rig: Rig) -> None:
     assert "不要再次调用" in first
     assert "已经是任务" in again
     assert len(rig.up.grok.creates(mark)) == 1
-    schema = rig.llm.tools(rig.llm.requests(mark)[0])["gitee_generate_video"]["parameters"]["properties"]
+    await asyncio.sleep(0.5)
+    mark = rig.timeline.mark()
+    await rig.qq.group("/后来呢")
+    asked = await rig.timeline.wait("llm", "chat", since=mark)
+    assert "已完成" in str(asked.data["messages"]), "the model knows later how it ended"
+    schema = rig.llm.tools(asked)["gitee_generate_video"]["parameters"]["properties"]
     assert set(schema) == {"prompt", "mode", "duration", "aspect_ratio", "resolution"}
 
 
