@@ -21,26 +21,38 @@ from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin, urlsplit
 
-import aiofiles
 import aiohttp
+import aiohttp_socks
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
-from .errors import Misconfigured, Retryable, UnknownCharge, UpstreamFailed
+from .errors import Failure, Misconfigured, Retryable, UnknownCharge, UpstreamFailed
 from .media_url import needs_key, origin, same_origin
 
 MB: Final = 1 << 20
 ANSWER_LIMIT: Final = 64 * MB
 REDIRECTS: Final = 5
 UPLOADS: Final = 4
+UPLOAD_PATIENCE: Final = 10.0  # seconds
+FETCH_SECONDS: Final = 1800.0  # for a whole download: one that drips for ever would occupy its person's place for ever
 _BLOCK: Final = 1 << 20
 _PIECE: Final = 192 * 1024  # a multiple of 3, so that base64 pieces join without padding
 
 # TUN proxies (Clash, sing-box) answer every name from this benchmarking range and map it back to the real host.
 _FAKE_IP = IPv4Network("198.18.0.0/15")
 _NAT64 = IPv6Network("64:ff9b::/96")
+# All of them come while it connects; they are neither aiohttp's nor the system's.
+_SOCKS_TROUBLE: Final = (
+    aiohttp_socks.ProxyError,
+    aiohttp_socks.ProxyConnectionError,
+    aiohttp_socks.ProxyTimeoutError,
+    asyncio.IncompleteReadError,
+)
+_ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
+_GLOBAL_UNICAST = IPv6Network("2000::/3")  # all that is routed; outside it stand old spellings of private addresses
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ class Body:
             gaps.append(item)
             return f"data:{item.mime};base64,{mark}"
 
-        texts = json.dumps(value, ensure_ascii=False, default=gap).encode().split(mark.encode())
+        texts = json.dumps(value, ensure_ascii=False, default=gap).encode(errors="replace").split(mark.encode())
         parts: list[bytes | Path] = [texts[0]]
         for item, text in zip(gaps, texts[1:], strict=True):
             parts += [item.path, text]
@@ -85,14 +97,24 @@ class Body:
         return sum(len(part) if isinstance(part, bytes) else -(-part.stat().st_size // 3) * 4 for part in self.parts)
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Yield the body in pieces, so that no picture is ever whole in memory."""
+        """Yield the body in pieces, so that no picture is ever whole in memory.
+
+        No file is open while a piece is on its way: a request that breaks off leaves nothing to be closed.
+        """
         for part in self.parts:
             if isinstance(part, bytes):
                 yield part
                 continue
-            async with aiofiles.open(part, "rb") as file:
-                while piece := await file.read(_PIECE):
-                    yield binascii.b2a_base64(piece, newline=False)
+            at = 0
+            while piece := await asyncio.to_thread(_coded_piece, part, at):
+                yield piece
+                at += _PIECE
+
+
+def _coded_piece(path: Path, at: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(at)
+        return binascii.b2a_base64(file.read(_PIECE), newline=False)
 
 
 @dataclass(frozen=True)
@@ -131,16 +153,29 @@ class PrivateAddress(OSError):
 
 
 def _is_public(address: str, *, resolved: bool) -> bool:
-    ip: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    ip: IPv4Address | IPv6Address = ip_address(address.partition("%")[0].rstrip("."))
     if isinstance(ip, IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is None and ip in _NAT64:
             inner = IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return _is_public(str(inner), resolved=resolved)
+        if ip not in _GLOBAL_UNICAST:
+            return False
     if resolved and ip in _FAKE_IP:
         return True
     return ip.is_global and not ip.is_multicast
+
+
+def _address(link: str) -> URL:
+    """The address as it stands: a signature does not survive it when its escapes are decoded, as yarl does by itself.
+
+    Raises:
+        ValueError: it is none.
+    """
+    read, parts = URL(link), urlsplit(link)
+    rest = parts.path + (f"?{parts.query}" if parts.query else "")
+    return URL(f"{read.scheme}://{read.raw_authority}{quote(rest, safe=_ASCII)}", encoded=True)
 
 
 class _Guard(AbstractResolver):
@@ -174,7 +209,8 @@ class Transport:
 
     def __init__(self, trust: Trust, proxy: str = "") -> None:
         self._trust = trust
-        self._proxy = proxy
+        scheme, separator, rest = proxy.partition("://")
+        self._proxy = scheme.lower() + separator + rest
         self._guard = _Guard(trust)
         self._uploads = asyncio.Semaphore(UPLOADS)
         self._session: aiohttp.ClientSession | None = None
@@ -197,10 +233,9 @@ class Transport:
         # force_close: a kept connection may be closed by the other side just as a paid request leaves on it, and
         # then nobody knows whether it was taken.
         if self._proxy.startswith("socks"):
-            from aiohttp_socks import ProxyConnector
-
             scheme, _, rest = self._proxy.partition("://")
-            return ProxyConnector.from_url(f"{scheme.rstrip('ah')}://{rest}", rdns=True, limit=0, force_close=True)
+            known = f"{'socks4' if scheme.startswith('socks4') else 'socks5'}://{rest}"
+            return aiohttp_socks.ProxyConnector.from_url(known, rdns=True, limit=0, force_close=True)
         return aiohttp.TCPConnector(limit=0, force_close=True, resolver=self._guard)
 
     @property
@@ -236,28 +271,33 @@ class Transport:
             UnknownCharge: it left, billable, and no answer came.
             Misconfigured: the address is none.
         """
+        try:
+            address = _address(url)
+        except ValueError:
+            raise Misconfigured("bad_address") from None
+        sent = dict(headers or {})
+        if body:
+            sent |= {"Content-Type": body.content_type, "Content-Length": str(body.length())}
         slot = await self._upload_slot() if body else False
-        loop = asyncio.get_running_loop()
-        end = loop.time() + timeout
+        left = body is None
+        end = asyncio.get_running_loop().time() + timeout
 
         async def pieces(body: Body) -> AsyncIterator[bytes]:
-            nonlocal slot
+            nonlocal slot, left
+            left = True  # nobody asks for the body before there is a connection
             async for piece in body.stream():
                 yield piece
             if slot:
                 slot = False
                 self._uploads.release()
 
-        sent = dict(headers or {})
-        if body:
-            sent |= {"Content-Type": body.content_type, "Content-Length": str(body.length())}
         try:
             async with (
-                _named(billable),
+                _named(UnknownCharge if billable else Retryable, Misconfigured("bad_address")),
                 asyncio.timeout_at(end) as until_answered,
                 self.session.request(
                     method,
-                    url,
+                    address,
                     headers=sent,
                     data=pieces(body) if body else None,
                     allow_redirects=False,
@@ -267,6 +307,10 @@ class Transport:
                 until_answered.reschedule(None)
                 text, ending = await _read(response, end, on_text)
                 return Answer(response.status, response.headers, text, ending)
+        except UnknownCharge as unclear:
+            if left:
+                raise
+            raise Retryable("unreachable", unclear.why.reason) from None
         finally:
             if slot:
                 self._uploads.release()
@@ -274,7 +318,7 @@ class Transport:
     async def _upload_slot(self) -> bool:
         """Few bodies at once keep memory flat; but a gateway that stops reading must not hold up the others."""
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(UPLOAD_PATIENCE):
                 await self._uploads.acquire()
         except TimeoutError:
             return False
@@ -295,24 +339,24 @@ class Transport:
             UpstreamFailed: nothing is there, it is too big, or the address is private.
             Retryable: the line, or a 408, 429 or 5xx.
         """
-        with_key = needs_key(url, key_root)
+        address = await self._checked(url)
+        with_key = needs_key(str(address), key_root)
         for _ in range(REDIRECTS + 2):
-            await self._check(url)
-            keyed = bool(key_headers) and with_key and same_origin(url, key_root)
+            at_home = bool(key_headers) and same_origin(str(address), key_root)
             async with (
-                _named(billable=False),
+                _named(Retryable, UpstreamFailed("not_http")),
                 self.session.get(
-                    url,
-                    headers=key_headers if keyed else None,
+                    address,
+                    headers=key_headers if with_key and at_home else None,
                     allow_redirects=False,
                     proxy=self._http_proxy,
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=20, sock_read=60),
+                    timeout=aiohttp.ClientTimeout(total=FETCH_SECONDS, sock_connect=20, sock_read=60),
                 ) as response,
             ):
                 if response.status in (301, 302, 303, 307, 308) and "Location" in response.headers:
-                    url = urljoin(url, response.headers["Location"])
+                    address = await self._checked(urljoin(str(address), response.headers["Location"]))
                     continue
-                if response.status in (401, 403) and key_headers and not with_key and same_origin(url, key_root):
+                if response.status in (401, 403) and at_home and not with_key:
                     with_key = True
                     continue
                 _refuse_status(response)
@@ -322,46 +366,62 @@ class Transport:
                 return
         raise UpstreamFailed("redirects")
 
-    async def _check(self, url: str) -> None:
-        """Refuse what the resolver does not get to see: other schemes, address literals, names behind a proxy."""
-        scheme, host, port = origin(url)
-        if scheme not in ("http", "https") or not host:
+    async def _checked(self, link: str) -> URL:
+        """The address that will be asked, if it may be: what is checked here is what is connected to.
+
+        The resolver sees to names; this is for what it does not get to see: other schemes, address literals (yarl reads
+        them as the connector will, in full-width digits too), names behind a proxy.
+        """
+        try:
+            address = _address(link)
+            host, port = address.raw_host, address.port
+        except ValueError:
+            host = port = None
+        if not host or address.scheme not in ("http", "https"):
             raise UpstreamFailed("not_http")
         if (host, port) in self._trust.hosts:
-            return
+            return address
         try:
-            if not _is_public(host, resolved=False):
-                raise UpstreamFailed("private_address", host=host)
+            public = _is_public(host, resolved=False)
         except ValueError:
-            if not self._proxy:
-                return
-            try:
-                await self._guard.resolve(host, port or 0)
-            except PrivateAddress:
-                raise UpstreamFailed("private_address", host=host) from None
-            except OSError:
-                return  # a name that only the proxy knows
+            public = not self._proxy or await self._is_public_name(host)
+        if not public:
+            raise UpstreamFailed("private_address", host=host)
+        return address
+
+    async def _is_public_name(self, host: str) -> bool:
+        try:
+            await self._guard.resolve(host, family=socket.AF_UNSPEC)
+        except PrivateAddress:
+            return False
+        except OSError:
+            pass  # a name that only the proxy knows
+        return True
 
 
 @asynccontextmanager
-async def _named(billable: bool) -> AsyncIterator[None]:
-    """Name whatever goes wrong on the line by what it means for money."""
-    lost: type[Retryable] | type[UnknownCharge] = UnknownCharge if billable else Retryable
+async def _named(lost: type[Retryable] | type[UnknownCharge], invalid: Failure) -> AsyncIterator[None]:
+    """Name whatever goes wrong on the line by what it means for money.
+
+    Args:
+        lost: what it is when nobody knows how far the request came.
+        invalid: what it is when the address is none.
+    """
     try:
         yield
-    except aiohttp.InvalidURL as error:
-        raise Misconfigured("bad_address", str(error)) from None
+    except aiohttp.InvalidURL:
+        raise invalid from None
     except aiohttp.ClientConnectorError as error:
         if isinstance(getattr(error, "os_error", None), PrivateAddress):
             raise UpstreamFailed("private_address", host=error.host) from None
         raise Retryable("unreachable", _words(error)) from None
     except (aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
         raise Retryable("unreachable", _words(error)) from None
+    except _SOCKS_TROUBLE as error:
+        raise Retryable("proxy", _words(error)) from None
     except TimeoutError:
         raise lost("timeout") from None
     except (aiohttp.ClientError, OSError) as error:
-        if type(error).__module__.startswith(("python_socks", "aiohttp_socks")):
-            raise Retryable("proxy", _words(error)) from None
         raise lost("cut", _words(error)) from None
 
 
