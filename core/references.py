@@ -8,21 +8,47 @@ import asyncio
 import io
 import os
 import shutil
+import struct
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiofiles
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 
-from .errors import BadInput, Failure
+from .errors import BadInput, Failure, Misconfigured
 from .models import Reference
 from .transport import MB, Transport
 
 SOURCE_LIMIT = 30 * MB
 PIXEL_LIMIT = 80_000_000  # a bomb of a few kB can unpack to gigabytes; no camera in a chat makes more than this
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "HEIF")
+# What decoders raise for broken files, found by feeding them such: more kinds than their documentation says.
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+_MIMES = {".jpg": "image/jpeg", ".png": "image/png"}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _HARMLESS = {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "progressive", "progression", "gamma", "srgb"}
 
 
@@ -46,8 +72,15 @@ class ReferenceStore:
 
         Args:
             sources: local files, contents, or references that have only a URL yet.
+
+        Raises:
+            Misconfigured: the disk does not take them.
         """
-        return await asyncio.to_thread(self._keep, job_id, sources)
+        try:
+            return await asyncio.to_thread(self._keep, job_id, sources)
+        except OSError as error:
+            await self.drop(job_id)
+            raise Misconfigured("disk", f"{type(error).__name__}: {error.strerror}") from error
 
     def _keep(self, job_id: str, sources: Sequence[Path | bytes | Reference]) -> tuple[Reference, ...]:
         kept = []
@@ -58,14 +91,12 @@ class ReferenceStore:
                 continue
             if isinstance(source, bytes):
                 target.write_bytes(source)
-            else:
+            elif source.is_file():
                 try:
                     os.link(source, target)
                 except OSError:
-                    try:
-                        shutil.copyfile(source, target)
-                    except OSError:
-                        continue  # the host lost it: one picture less, and `prepare` says so if it was the only one
+                    shutil.copyfile(source, target)
+            # One that the host lost is kept as a path without a file: `prepare` says so, if it was the only one.
             kept.append(Reference(path=str(target)))
         return tuple(kept)
 
@@ -82,6 +113,7 @@ class ReferenceStore:
 
         Raises:
             BadInput: there were pictures and none could be used; says which and why.
+            Misconfigured: the disk does not take them.
         """
         usable: list[Reference] = []
         troubles: list[Failure] = []
@@ -90,6 +122,8 @@ class ReferenceStore:
                 break
             try:
                 usable.append(await self._prepared(job_id, number, reference))
+            except Misconfigured:
+                raise  # a full disk is not the picture's fault
             except Failure as failure:
                 troubles.append(failure)
         if references and most and not usable:
@@ -102,13 +136,15 @@ class ReferenceStore:
         if reference.mime and Path(reference.path).exists():
             return reference
         raw = Path(reference.path) if reference.path else self._target(job_id, f"{number}.raw")
-        if not reference.path:
-            await self._fetch(reference.url, raw)
         stem = self._target(job_id, str(number))
-        async with self._working:
-            path, mime = await asyncio.to_thread(normalise, raw, stem, self._max_side, self._max_bytes)
-        await asyncio.to_thread(raw.unlink, missing_ok=True)
-        return replace(reference, path=str(path), mime=mime)
+        done = next((path for path in map(stem.with_suffix, _MIMES) if path.exists()), None)
+        if done is None or raw.exists():
+            if not reference.path:
+                await self._fetch(reference.url, raw)
+            async with self._working:
+                done = await asyncio.to_thread(normalise, raw, stem, self._max_side, self._max_bytes)
+            await asyncio.to_thread(raw.unlink, missing_ok=True)  # the sign that the other file is whole
+        return replace(reference, path=str(done), mime=_MIMES[done.suffix])
 
     async def _fetch(self, url: str, target: Path) -> None:
         size = 0
@@ -134,7 +170,7 @@ class ReferenceStore:
         await asyncio.to_thread(unknown)
 
 
-def normalise(raw: Path, stem: Path, max_side: int, max_bytes: int) -> tuple[Path, str]:
+def normalise(raw: Path, stem: Path, max_side: int, max_bytes: int) -> Path:
     """Make a picture fit for every upstream: upright, first frame, sRGB, no metadata, JPEG or PNG, small enough.
 
     One that is all this already is taken as it is, byte for byte.
@@ -144,10 +180,11 @@ def normalise(raw: Path, stem: Path, max_side: int, max_bytes: int) -> tuple[Pat
         max_side: pixels.
 
     Returns:
-        Path and media type.
+        The result's path.
 
     Raises:
         BadInput: it is no picture, or is broken, or far too large.
+        Misconfigured: the disk does not take the result.
     """
     try:
         with Image.open(raw, formats=_formats()) as image:
@@ -155,17 +192,20 @@ def normalise(raw: Path, stem: Path, max_side: int, max_bytes: int) -> tuple[Pat
                 raise BadInput("picture_too_big")
             if _fits(image, raw, max_side, max_bytes):
                 image.load()  # a cut file shows only now
-                extension, data = ("jpg" if image.format == "JPEG" else "png"), None
+                suffix, data = (".jpg" if image.format == "JPEG" else ".png"), None
             else:
-                extension, data = _encoded(_upright(image, max_side), max_bytes)
-    except (OSError, SyntaxError, ValueError, ArithmeticError, EOFError, Image.DecompressionBombError) as error:
+                suffix, data = _encoded(_upright(image, max_side), max_bytes)
+    except _BROKEN as error:
         raise BadInput("picture_unreadable", f"{type(error).__name__}: {error}") from None
-    path = stem.with_name(f"{stem.name}.{extension}")
-    if data is None:
-        shutil.copyfile(raw, path)
-    else:
-        path.write_bytes(data)
-    return path, "image/jpeg" if extension == "jpg" else "image/png"
+    path = stem.with_suffix(suffix)
+    try:
+        if data is None:
+            shutil.copyfile(raw, path)
+        else:
+            path.write_bytes(data)
+    except OSError as error:
+        raise Misconfigured("disk", f"{type(error).__name__}: {error.strerror}") from error
+    return path
 
 
 def _formats() -> list[str]:
@@ -185,10 +225,18 @@ def _fits(image: Image.Image, raw: Path, max_side: int, max_bytes: int) -> bool:
         and image.mode in ("RGB", "RGBA", "L")
         and max(image.size) <= max_side
         and raw.stat().st_size <= max_bytes
-        and not image.getexif()
+        and not _exif(image)  # this reads a PNG to its end, where text may stand too
         and not getattr(image, "is_animated", False)
         and {str(key).lower() for key in image.info} <= _HARMLESS
     )
+
+
+def _exif(image: Image.Image) -> dict[int, Any]:
+    """What a camera noted. Broken notes are no broken picture."""
+    try:
+        return dict(image.getexif())
+    except _BROKEN:
+        return {-1: "broken"}
 
 
 def _upright(image: Image.Image, max_side: int) -> Image.Image:
@@ -196,13 +244,17 @@ def _upright(image: Image.Image, max_side: int) -> Image.Image:
     profile = image.info.get("icc_profile")
     image.draft("RGB", (max_side, max_side))  # JPEG decodes straight to about the size we need
     image.thumbnail((max_side * 2, max_side * 2), Image.Resampling.BOX)
-    image = ImageOps.exif_transpose(image)
-    alpha = image.has_transparency_data
-    image = image.convert("RGBA" if alpha else "RGB")
-    if profile and not alpha:
+    turn = _TURNS.get(_exif(image).get(ExifTags.Base.Orientation, 1))
+    if turn is not None:  # one of them is 0
+        image = image.transpose(turn)
+    if image.mode.startswith("I"):
+        image = image.point(lambda value: value / 256)  # 16 bit: `convert` alone makes all but the darkest 1/256 white
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    image = image.convert(mode)
+    if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            image = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
+            image = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode) or image
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # a broken profile: the colours stay as they are
     image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
@@ -213,16 +265,16 @@ def _encoded(image: Image.Image, max_bytes: int) -> tuple[str, bytes]:
     if image.mode == "RGBA":
         data = _saved(image, "PNG", optimize=False)
         if len(data) <= max_bytes:
-            return "png", data
+            return ".png", data
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     for quality in (92, 85, 75, 65):
         data = _saved(image, "JPEG", quality=quality)
         if len(data) <= max_bytes:
-            return "jpg", data
+            return ".jpg", data
     while len(data) > max_bytes and max(image.size) > 64:
         image = image.resize((max(1, image.width * 4 // 5), max(1, image.height * 4 // 5)), Image.Resampling.LANCZOS)
         data = _saved(image, "JPEG", quality=75)
-    return "jpg", data
+    return ".jpg", data
 
 
 def _saved(image: Image.Image, format: str, **options: object) -> bytes:
