@@ -1,0 +1,1 @@
+"""Measures the plugin beside the physical limit: ``python -m bench.run``."""
