@@ -22,32 +22,54 @@ def _any(pattern: str, chinese: tuple[str, ...] = ()) -> re.Pattern[str]:
 
 
 _REFUSED = _any(
-    r"moderat|content[ _-]?polic|content[ _-]?filter|safety|usage guidelines|unsafe|responsible ai|\bnsfw\b"
-    r"|inappropriate|polic(y|ies).{0,20}violat|violat.{0,40}(polic|guideline|terms)|prohibited content"
-    r"|sensitive (content|word)",
+    r"moderat(ion|ed|or)|content[ _-]?(polic|filter|safety)|safety|(usage|community) (guideline|polic|standard)|unsafe"
+    r"|responsible ai|\bnsfw\b|inappropriate|polic(y|ies).{0,20}violat|violat.{0,40}(polic|guideline|terms|rule)"
+    r"|prohibited[ _](content|use)|sensitive (content|word|information)|copyrighted|sexual|public figure"
+    r"|(prompt|content|generated video).{0,20}(flagged|blocked|filtered|rejected)"
+    r"|\b(can.?not|can.?t|unable to|won.?t) (help|assist|comply|fulfil)",
     words.REFUSALS,
 )
 _QUOTA = _any(
-    r"insufficient[_ ](\w+[_ ])?(quota|balance|credits?|funds)|quota.{0,24}(exceeded|exhausted|not enough|used up)"
-    r"|exceeded.{0,24}quota|billing|purchase credits|out of credits|no credits|balance is|arrears",
+    r"(insufficient|not enough|no|out of|low on|exceeded.{0,24})[ _](\w+[_ ])?(quota|balance|credits?|funds|points)\b"
+    r"|(quota|balance|credits?).{0,24}(exceeded|exhausted|not enough|insufficient|used up|too low|run out)"
+    r"|billing|(purchase|buy|add) (more )?credits|balance is|arrears|payment required|spending limit",
     words.QUOTA,
 )
 _BUSY = _any(
-    r"rate[ _-]?limit|too many (requests|concurrent)|no available (token|account)|overloaded|saturated|at capacity",
+    r"rate[ _-]?limit|too many (requests|concurrent)|concurrency limit|no available (token|account)"
+    r"|overloaded|saturated|at capacity|queue is full|\b429\b",
     words.BUSY,
 )
 _BAD_KEY = _any(
-    r"(incorrect|invalid|wrong|expired|missing|malformed).{0,24}(api[ _-]?key|token|credential)|invalid_api_key"
-    r"|api[ _-]?key.{0,16}(invalid|not valid|incorrect|expired|missing|required)|unauthori[sz]ed|authentication",
+    r"(incorrect|invalid|wrong|expired|missing|malformed|no|provide an?) (api[ _-]?|access )?(key|token|credential)s?\b"
+    r"|(incorrect|invalid|wrong|expired|missing|malformed).{0,24}(api[ _-]?key|token|credential)|invalid_api_key"
+    r"|(api[ _-]?key|\btoken)\b.{0,16}(invalid|not valid|incorrect|expired|missing|required|revoked|无效|错误|过期)"
+    r"|无效的? ?api|unauthori[sz]ed|authentication",
     words.BAD_KEY,
 )
 _NOT_OFFERED = _any(
-    r"model.{0,120}(does not exist|not found|not supported|not available|not have access)"
-    r"|model_not_found|unsupported_model|no available channel",
+    r"model[\s:`'\"]*[\w./:@-]*[\s`'\"]*(is |was )?(currently )?"
+    r"(does not exist|not exist|not found|not supported|unsupported|not available|unavailable|not allowed)"
+    r"|not have access to (the )?model|(unknown|unsupported|invalid|no such)[ _]model|model_not_found"
+    r"|no available channel",
     words.NOT_OFFERED,
 )
-_BLOCKED = _any(r"just a moment|cf-mitigated|attention required|access denied|\bip\b.{0,20}(block|ban)", words.BLOCKED)
-_INVALID = _any(r"invalid[_ ]?(request|argument|parameter|value)|bad[_ ]request|validation")
+_BLOCKED = _any(
+    r"just a moment|cf-mitigated|attention required|access denied|\bip\b.{0,20}(block|ban|not allowed|whitelist)"
+    r"|unsupported_country|(country|region).{0,40}not (supported|available)",
+    words.BLOCKED,
+)
+_INVALID = _any(
+    r"invalid[_ ]?(request|argument|parameter|param|value|input)|bad[_ ]request|validation|unknown field|unrecognized"
+    r"|missing (required|param|field)|(is|are) required|must (be|have|contain|not)|can.?not be (empty|null)"
+    r"|unprocessable",
+    words.INVALID,
+)
+_SHOWN = 4000  # characters of a message in which its words are looked for
+_REASONS = (
+    "error", "errors", "message", "error_message", "error_msg", "errmsg", "msg", "detail", "reason", "output",
+    "fail_reason", "error_description", "data",
+)  # fmt: skip
 
 
 def read_json(text: str) -> Any:
@@ -63,33 +85,49 @@ def is_html(text: str) -> bool:
     return re.match(r"\s*<(!doctype|html|head|body)\b", text[:256], re.IGNORECASE) is not None
 
 
-def name(status: int, headers: Mapping[str, str], text: str, *, started: bool = False) -> Failure:
+def name(status: int, headers: Mapping[str, str], text: str) -> Failure:
     """Name the failure of a billable request.
 
     Args:
-        status: HTTP status; 200 for an error inside a good answer.
-        text: the body, or the part of it that is the error.
-        started: the upstream already reported progress, so work was done: nothing is certain about the bill any more.
+        status: HTTP status.
+        text: the body.
     """
     body = read_json(text)
-    codes, message, delay = _said(body) if body is not None else ("", _title(text), None)
-    said = unquote(f"{codes} {message}")
-    failure = _by_words(status, headers, said, message, delay, enveloped=body is not None)
+    return name_value(status, headers, body if isinstance(body, dict | list) else _title(text))
+
+
+def name_value(status: int, headers: Mapping[str, str], value: Any, *, started: bool = False) -> Failure:
+    """As `name`, for an error that was already taken out of its answer.
+
+    Args:
+        status: HTTP status; 200 for an error inside a good answer.
+        value: the error's JSON, or its text.
+        started: the upstream already reported progress, so work was done: nothing is certain about the bill any more.
+    """
+    codes, message, delay = _said(value)
+    message = message[:_SHOWN]
+    enveloped = bool(codes) or not isinstance(value, str) or message != value[:_SHOWN]
+    if status < 300 and (inner := re.findall(r"\b[45]\d\d\b", codes)):
+        status = int(inner[-1])  # HTTP said "fine", the envelope knows better
+    said = unquote(f"{codes[:_SHOWN]} {message}")
+    failure = _by_words(status, headers, said, message, delay, enveloped=enveloped)
     if failure is None:
-        failure = _by_status(status, headers, said, message, enveloped=body is not None)
-    if started and not isinstance(failure, Refused):
+        failure = _by_status(status, headers, said, message, enveloped=enveloped)
+    if (started and not isinstance(failure, Refused)) or (isinstance(failure, Retryable) and _names_a_job(value)):
         return UnknownCharge("started", message)
     return failure
 
 
-def message_of(value: Any) -> str:
-    """The human words of an error envelope."""
-    return _said(value)[1]
+def _names_a_job(value: Any) -> bool:
+    """Whether an error carries the id of a job: then something was taken. A chat's own id says nothing."""
+    if not isinstance(value, dict) or str(value.get("object")).startswith("chat"):
+        return False
+    return bool(value.get("id") or value.get("task_id"))
 
 
 def is_refusal(text: str) -> bool:
     """Whether these words are those of moderation."""
-    return _REFUSED.search(text[:4000]) is not None
+    return _REFUSED.search(text if len(text) <= _SHOWN else text[: _SHOWN // 2] + text[-_SHOWN // 2 :]) is not None
 
 
 def _by_words(
@@ -107,7 +145,7 @@ def _by_words(
         return Misconfigured("blocked", message)
     if _NOT_OFFERED.search(said):
         return Misconfigured("model", message)
-    if enveloped and status not in (400, 422) and (_BUSY.search(said) or re.search(r"\b429\b", message)):
+    if enveloped and status not in (400, 413, 422) and _BUSY.search(said):
         return Retryable("busy", message, retry_after=retry_after(headers))
     return None
 
@@ -123,9 +161,11 @@ def _by_status(status: int, headers: Mapping[str, str], said: str, message: str,
         return AuthFailed("", message)
     if status in (404, 405):
         return Misconfigured("not_found", message)
-    if status in (408, 425, 429) or (status == 503 and enveloped):
+    if status in (425, 429) or (status == 503 and enveloped):
         return Retryable("busy", message, retry_after=retry_after(headers))
-    if status < 500:
+    if status == 413:
+        return BadInput("picture_too_big", message)
+    if status < 500 and status not in (408, 499):  # those two are how some gateways say that they waited in vain
         return BadInput("rejected", message)
     return UnknownCharge("http_status", message, status=status)
 
@@ -143,7 +183,7 @@ def _said(value: Any, depth: int = 0) -> tuple[str, str, float | None]:
         return "", "", None
     codes = [str(value[key]) for key in ("code", "type", "status") if isinstance(value.get(key), str | int)]
     message, delay = "", _delay(value.get("details"))
-    for key in ("error", "message", "error_message", "detail", "msg", "output", "fail_reason"):
+    for key in _REASONS:
         if value.get(key):
             more, found, later = _said(value[key], depth + 1)
             codes, message, delay = [*codes, more], message or found, delay if delay is not None else later
@@ -157,10 +197,10 @@ def _unwrapped(text: str) -> Any:
         return None
     inner = text[start : text.rfind("}") + 1]
     value = read_json(inner)
-    if value is None:
+    if value is None and inner.startswith("{'"):
         try:
             value = ast.literal_eval(inner)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             return None
     return value if isinstance(value, dict) and {"error", "message"} & value.keys() else None
 

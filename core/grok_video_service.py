@@ -5,7 +5,6 @@ a stream that was cut is told from one that ended: what was cut may have been pa
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +14,15 @@ from typing import Any
 from . import media_url, words
 from .capabilities import Capabilities
 from .config import BadAddress, VideoSettings, api_root
-from .envelope import is_html, is_refusal, name, read_json
+from .envelope import is_html, is_refusal, name, name_value, read_json
 from .errors import Misconfigured, Refused, UnknownCharge, UpstreamFailed
 from .models import VideoRequest, VideoResult
 from .transport import Answer, Body, DataUrl, Transport
 
 _LARGE = 1 << 18  # characters; above it, reading would be felt by the other chats and goes to a thread
+_SHOWN = 4000  # characters of a text in which its own words are looked for
 _PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?\s*[%％]")
-_PICTURE = re.compile(r"!\[[^\]]*\]\(|<img\b|\.(?:jpe?g|png|webp|gif)\b", re.IGNORECASE)
+_PICTURE = re.compile(r"!\[[^\]]*\]\(|<img\b|\.(?:jpe?g|png|webp|gif)\b|data:image/|b64_json", re.IGNORECASE)
 _ERROR = re.compile(rf"\s*(?:❌|error\b|(?:{'|'.join(words.FAILED)}))", re.IGNORECASE)
 
 
@@ -98,6 +98,12 @@ def build(request: VideoRequest, model: str) -> Body:
     return Body.of_json(payload)
 
 
+# What every chunk and every message has; anything else in them may hold the video.
+_OF_CHUNKS = {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
+_OF_MESSAGES = {"role", "content", "reasoning_content", "refusal"}
+_COMPLAINTS = ("message", "msg", "detail", "errors", "error_message", "fail_reason")
+
+
 class ChatReader:
     """Reads a chat answer as it comes: JSON or an event stream, judged by the body because both headers lie.
 
@@ -115,11 +121,12 @@ class ChatReader:
         self._event: list[str] = []  # the data lines of the event that is not whole yet
         self._is_error = False
         self._content: list[str] = []
+        self._thoughts: list[str] = []
         self._typed: list[Any] = []
         self._error: Any = None
         self._finish = ""
+        self._refused = False
         self._ended = False
-        self._started = False
 
     def feed(self, text: str) -> bool:
         """Take in the next piece of the body.
@@ -128,7 +135,7 @@ class ChatReader:
             True when the stream said that it is done, whatever the connection does.
         """
         if self._streamed is None:
-            text = self._head = (self._head + text).lstrip()
+            text = self._head = (self._head + text).lstrip("\ufeff \t\r\n")
             if len(text) < len("event:") and "\n" not in text:
                 return False
             self._streamed = re.match(r"(data|event|id|retry)?:", text) is not None
@@ -145,6 +152,9 @@ class ChatReader:
         field, _, value = line.partition(":")
         if not line:
             self._dispatch()
+        elif field == "data" and value.strip() == "[DONE]":
+            self._dispatch()
+            self._ended = True
         elif field == "data":
             self._event.append(value.removeprefix(" "))
         elif field == "event":
@@ -152,51 +162,55 @@ class ChatReader:
 
     def _dispatch(self) -> None:
         """Handle one whole event; what is no JSON by now was cut."""
-        data, failed = "\n".join(self._event), self._is_error
+        lines, failed = self._event, self._is_error
         self._event, self._is_error = [], False
-        if data.strip() == "[DONE]":
-            self._ended = True
-            return
-        value = read_json(data)
-        if isinstance(value, dict):
-            self._take(value)
-        if failed and self._error is None and data:
-            self._error = value or data
+        whole = "\n".join(lines)
+        # Some gateways leave out the empty line between two events.
+        for data in lines if len(lines) > 1 and read_json(whole) is None else [whole]:
+            value = read_json(data)
+            if isinstance(value, dict):
+                self._take(value)
+            if failed and self._error is None and data:
+                self._error = value or data
 
     def _take(self, value: dict[str, Any]) -> None:
         """One chunk of a stream, or a whole answer: the gateways do not keep them apart."""
-        if value.get("error"):
-            self._error = value
         choices = value.get("choices")
-        for choice in choices if isinstance(choices, list) else []:
-            if not isinstance(choice, dict):
-                continue
-            message = choice.get("delta") or choice.get("message") or {}
-            if isinstance(message, dict):
-                self._said(message)
-            self._finish = choice.get("finish_reason") or self._finish
-        if not isinstance(choices, list):
+        choices = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else None
+        if value.get("error") or (choices is None and any(value.get(key) for key in _COMPLAINTS)):
+            self._error = value
+        for choice in choices or ():
+            self._error = choice if choice.get("error") else self._error
+            message = choice.get("message") or {"content": choice.get("text")}
+            self._said(choice.get("delta") or message)
+            finish = choice.get("finish_reason")
+            self._finish = finish if isinstance(finish, str) and finish else self._finish
+        if not value.keys() <= _OF_CHUNKS:
             self._typed.append(value)
 
-    def _said(self, message: dict[str, Any]) -> None:
+    def _said(self, message: Any) -> None:
+        if not isinstance(message, dict):
+            message = {"content": message}
         content = message.get("content")
+        said: list[str] = []
         for part in content if isinstance(content, list) else [content]:
-            if isinstance(part, dict) and part.get("type") == "text":
-                part = part.get("text")
-            if isinstance(part, str):
-                self._content.append(part)
+            text = part.get("text") if isinstance(part, dict) else part
+            if isinstance(text, str):
+                said.append(text)
             elif isinstance(part, dict):
                 self._typed.append(part)
-        self._typed.append({key: message.get(key) for key in ("video", "videos", "video_url")})
-        if message.get("refusal"):
-            self._finish = "content_filter"
-            self._content.append(str(message["refusal"]))
+        if not message.keys() <= _OF_MESSAGES:
+            self._typed.append({key: item for key, item in message.items() if key != "content"})
+        if isinstance(message.get("refusal"), str) and message["refusal"]:
+            self._refused = True
+            said.append(message["refusal"])
         thought = message.get("reasoning_content")
-        for text in (thought, self._content[-1] if self._content else ""):
-            percents = _PERCENT.findall(text) if isinstance(text, str) else []
-            if percents:
+        thoughts = [thought] if isinstance(thought, str) else []
+        self._content += said
+        self._thoughts += thoughts
+        for text in (*thoughts, *said):
+            if percents := _PERCENT.findall(text[-_SHOWN:]):
                 self._report(min(int(percents[-1]), 100))
-        self._started = self._started or bool(thought) or any(self._content)
 
     def result(self, answer: Answer) -> VideoResult:
         """What the whole answer means.
@@ -212,48 +226,64 @@ class ChatReader:
         if self._streamed:
             self._line("".join(self._rest).removesuffix("\r"))
             self._dispatch()
+            complete = self._ended or bool(self._finish)
         else:
-            self._whole(answer)
-        if url := self._link(answer):
+            complete = self._whole(answer) or answer.ending == "whole"
+        if url := self._link(complete):
             return VideoResult(url, private=media_url.needs_key(url, self._root))
         if self._error is not None:
-            raise name(answer.status, answer.headers, json.dumps(self._error), started=self._started)
-        raise self._nothing(answer)
+            started = any((*self._thoughts, *self._content))
+            raise name_value(answer.status, answer.headers, self._error, started=started)
+        raise self._nothing(answer, complete)
 
-    def _whole(self, answer: Answer) -> None:
-        if is_html(answer.text):
-            raise Misconfigured("web_page")
+    def _whole(self, answer: Answer) -> bool:
+        """Take in an answer that is no stream; True where its own brackets say that nothing is missing."""
         value = read_json(answer.text)
-        if isinstance(value, dict):
-            self._take(value)
-        elif answer.text.lstrip().startswith(("{", "[")):
-            self._broken = True
-        else:
-            self._content.append(answer.text)
+        values = value if isinstance(value, list) else [value]
+        if value is None and self._head[:1] in ("{", "["):
+            lines = [read_json(line) for line in answer.text.splitlines()]  # a stream without its "data:"
+            values = [line for line in lines if isinstance(line, dict)]
+            self._broken = not values or lines[-1] is None
+        elif value is None and (is_html(answer.text) or "html" in _content_type(answer)):
+            raise Misconfigured("web_page")
+        elif value is None or isinstance(value, str):
+            self._content.append(value or answer.text)
+        for one in values:
+            if isinstance(one, dict):
+                self._take(one)
+        return value is not None
 
-    def _link(self, answer: Answer) -> str | None:
+    def _link(self, complete: bool) -> str | None:
+        if url := media_url.from_json(self._typed, self._root):
+            return url
         content = "".join(self._content)
-        url = media_url.from_json(self._typed, self._root) or media_url.from_text(content, self._root)
-        if url and answer.ending != "whole" and not self._finish and not self._ended:
-            # The last link of a cut stream may be half a link, if it came in several pieces.
-            last = self._content[-1] if self._content else ""
-            if content.rstrip().endswith(url) and url not in last and not media_url.is_video_file(url):
+        url = media_url.from_text(content, self._root)
+        if url and not complete and media_url.from_text(f"{content}x", self._root) != url:
+            # It stands at the very end of a cut stream, so half of it may be missing, unless it came in one piece.
+            last = self._content[-1]
+            one_piece = media_url.from_text(last, self._root) == url and media_url.is_video(url)
+            if not one_piece or (len(last.split()) > 1 and "?" in url):
                 return None
         return url
 
-    def _nothing(self, answer: Answer) -> Exception:
+    def _nothing(self, answer: Answer, complete: bool) -> Exception:
         content = media_url.without_thoughts("".join(self._content)).strip()
-        if self._finish == "content_filter" or is_refusal(content):
-            return Refused("", content)
-        if answer.ending != "whole" or self._broken:
-            return UnknownCharge("cut" if self._broken else answer.ending, content)
-        if not content:
-            return UnknownCharge("empty")
-        if self._finish == "error" or _ERROR.match(content):
-            return UnknownCharge("error_answer", content)
-        if _PICTURE.search(content):
+        said = content or "".join(self._thoughts)[-_SHOWN:].strip().rpartition("\n")[2]
+        if self._refused or is_refusal(self._finish) or is_refusal(said):
+            return Refused("", said)
+        if answer.ending == "timeout":
+            return UnknownCharge("timeout", said)
+        if self._finish == "error" or _ERROR.match(said):
+            return UnknownCharge("error_answer", said)
+        if self._broken or not complete or answer.ending == "cut":
+            return UnknownCharge("cut", said)
+        if _PICTURE.search(content[:_SHOWN] or ("" if self._streamed else answer.text[:_SHOWN])):
             return UpstreamFailed("picture")
-        return UnknownCharge("no_link", content)
+        return UnknownCharge("no_link" if content else "empty", said)
+
+
+def _content_type(answer: Answer) -> str:
+    return next((value for key, value in answer.headers.items() if key.lower() == "content-type"), "")
 
 
 class GrokVideoService:

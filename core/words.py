@@ -12,16 +12,31 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 ASPECT_RATIOS = {"横屏": "16:9", "竖屏": "9:16", "方形": "1:1"}
 SECONDS = "秒"
 
-# Where a link's label says that it leads to the video, and where to something else (upstreams.md §9).
-VIDEO_LABELS = ("视频", "下载", "播放", "观看", "成片", "video", "download", "watch", "play")
-INPUT_LABELS = ("参考", "输入", "原视频", "素材", "input", "source", "reference")
-OTHER_LABELS = ("预览", "原始数据", "封面", "进度", "preview", "raw data", "cover", "thumbnail", "poster")
+# What a link's label says that it leads to (upstreams.md §9): the file, the video, what we gave, something else.
+FILE_LABELS = ("下载", "直链", "download")
+VIDEO_LABELS = ("视频", "播放", "观看", "成片", "video", "watch", "play")
+INPUT_LABELS = (
+    "参考视频", "参考图", "参考素材", "输入视频", "输入图", "输入素材", "原视频", "原始视频", "原始素材", "上传的",
+    "input", "source video", "original video", "reference video", "uploaded",
+)  # fmt: skip
+OTHER_LABELS = (
+    "预览", "原始数据", "封面", "缩略图", "进度", "任务", "官网", "文档", "教程", "帮助", "控制台", "后台",
+    "preview", "raw data", "cover", "thumbnail", "poster", "status", "task", "docs", "help", "console", "dashboard",
+)  # fmt: skip
 
-# How upstreams word a refusal by moderation (upstreams.md §2.3, §3, §4, §6, §7).
-REFUSALS = ("审核", "违规", "敏感", "不合规", "违反", "涉嫌", "不当内容")
-QUOTA = ("额度", "余额", "欠费", "资源包", "配额不足", "充值")
-BUSY = ("饱和", "冷却", "繁忙", "稍后再试", "过于频繁", "请求过多")
-BAD_KEY = ("令牌无效", "无效的令牌", "密钥无效", "令牌已过期", "令牌状态不可用")
-NOT_OFFERED = ("无可用渠道", "模型不存在")
-BLOCKED = ("拦截",)
+# How upstreams word a refusal by moderation (upstreams.md §2.3, §3, §4, §6, §7); passing it is none.
+REFUSALS = (
+    "审核(?!通过|中)", "违规", "违禁", "敏感", "不合规", "违反", "涉嫌", "不当内容", "不适当", "不适宜", "色情",
+    "内容安全", "安全策略", "安全限制",
+)  # fmt: skip
+QUOTA = ("额度", "余额", "欠费", "资源包", "配额不足", "充值", "积分不足", "点数不足", "次数已用", "套餐已")
+# Only words that say that nothing was taken: "busy, try again later" stands under many a crash, too.
+BUSY = ("饱和", "冷却", "过于频繁", "太频繁", "请求过多", "频率限制", "限流", "限速", "并发数", "可用账号", "可用帐号")
+BAD_KEY = (
+    "令牌无效", "无效的?令牌", "密钥无效", "无效的?密钥", "令牌已过期", "令牌状态不可用", "未提供令牌", "鉴权失败",
+    "认证失败",
+)  # fmt: skip
+NOT_OFFERED = ("无可用渠道", "无可用通道", "模型不存在", "不支持的模型", "不支持该模型", "无权(?:访问|使用)?.{0,4}模型")
+BLOCKED = ("拦截", "白名单", "地区不支持")
+INVALID = ("参数错误", "参数无效", "无效的?参数", "必传参数", "缺少.{0,4}参数", "不能为空", "必填")
 FAILED = ("处理错误", "生成失败", "请求错误", "请求失败")
