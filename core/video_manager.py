@@ -9,7 +9,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ class VideoManager:
     ) -> None:
         self._folder, self._transport = folder, transport
         self._max_cached, self._max_bytes, self._sleep = max_cached, max_bytes, sleep
-        self._in_use: Counter[Path] = Counter()
+        self._in_use: Counter[Path] = Counter()  # by path without extension
 
     def folder_of(self, conversation: str) -> Path:
         """Where a conversation's videos are. Names come from outside, so they are only a hint of the folder's name."""
@@ -133,14 +133,15 @@ class VideoManager:
             try:
                 await _on_disk(asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True))
                 if url.startswith("data:"):
-                    kind = await _on_disk(asyncio.to_thread(self._unpack, url, part))
+                    kind = await _on_disk(_to_the_end(self._unpack, url, part))
                 else:
                     kind = await self._transfer(url, part, key_headers, key_root, looked)
                 await _on_disk(asyncio.to_thread(_check_whole, part))
                 path = folder / f"{number:06d}.{kind}"
                 await _on_disk(asyncio.to_thread(os.replace, part, path))
             finally:
-                part.unlink(missing_ok=True)
+                with suppress(OSError):
+                    part.unlink()
             await self.prune(keep=path)
             return path
 
@@ -194,11 +195,13 @@ class VideoManager:
             if writing:
                 await _on_disk(writing)
             await _on_disk(file.writelines(pieces))
+            await _on_disk(file.close())  # the last bytes meet the disk only here
             return kind or kind_of(b"".join(pieces), response.content_type)
         finally:
             if writing:
                 await asyncio.wait([writing])
-            await file.close()
+            with suppress(OSError):
+                await file.close()
 
     def _unpack(self, url: str, part: Path) -> str:
         """Decode a ``data:video/…;base64,`` URL."""
@@ -208,26 +211,36 @@ class VideoManager:
         try:
             data = base64.b64decode(coded.replace("-", "+").replace("_", "/") + "=" * (-len(coded) % 4))
         except ValueError:
-            raise UpstreamFailed("not_a_video") from None
+            raise UpstreamFailed("not_a_video", what=head[5:64]) from None
         part.write_bytes(data)
         return kind_of(data[:4096], head[5:].partition(";")[0])
 
-    @contextmanager
-    def using(self, path: Path) -> Iterator[Path]:
+    def using(self, path: Path) -> AbstractContextManager[None]:
         """Keep a file from being pruned while it is sent."""
-        self._in_use[path] += 1
+        return self._sparing(path.with_suffix(""))
+
+    def holding(self, conversation: str, number: int) -> AbstractContextManager[None]:
+        """Keep a job's video, there or still to come, from being pruned until the job is over.
+
+        Its chat may be away for hours, and of a video that came inside the answer there is no other copy.
+        """
+        return self._sparing(self.folder_of(conversation) / f"{number:06d}")
+
+    @contextmanager
+    def _sparing(self, name: Path) -> Iterator[None]:
+        self._in_use[name] += 1
         try:
-            yield path
+            yield
         finally:
-            self._in_use[path] -= 1
-            if not self._in_use[path]:
-                del self._in_use[path]
+            self._in_use[name] -= 1
+            if not self._in_use[name]:
+                del self._in_use[name]
 
     async def prune(self, keep: Path | None = None) -> None:
         """Delete the oldest videos above the limit, and parts that nobody finishes; never a file in use."""
-        await asyncio.to_thread(self._prune, {*self._in_use, keep})
+        await asyncio.to_thread(self._prune, {*self._in_use, *([keep.with_suffix("")] if keep else ())})
 
-    def _prune(self, spared: set[Path | None]) -> None:
+    def _prune(self, spared: set[Path]) -> None:
         found: list[tuple[float, Path]] = []
         for path in self._folder.glob("*/*"):
             try:
@@ -239,9 +252,19 @@ class VideoManager:
         old = [path for modified, path in found if path.suffix == ".part" and modified < stale]
         videos = [path for _, path in found if path.suffix != ".part"]
         if self._max_cached:
-            old += [path for path in videos[self._max_cached :] if path not in spared]
+            old += [path for path in videos[self._max_cached :] if path.with_suffix("") not in spared]
         for path in old:
             path.unlink(missing_ok=True)
+
+
+async def _to_the_end[**P, T](work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run in a thread, which nothing stops: whoever is cancelled waits for it, so that clean-up comes after it."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(running)
+    finally:
+        await asyncio.wait([running])
+        running.exception()
 
 
 async def _on_disk[T](work: Awaitable[T]) -> T:
