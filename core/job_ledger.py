@@ -7,8 +7,9 @@ together: one flush to disk for many jobs. A save counts only when that flush is
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
+from .errors import scrub
 from .models import FINAL, Job, State
 
 logger = logging.getLogger("astrbot")
@@ -111,6 +113,7 @@ class JobLedger:
         self._waiting: list[tuple[Callable[[Connection], Any], asyncio.Future[Any]]] = []
         self._pump: asyncio.Task[None] | None = None
         self._engine: Engine | None = None
+        self._closed = False
 
     # ---- life ----
 
@@ -145,14 +148,23 @@ class JobLedger:
 
     async def close(self) -> None:
         """Finish what was asked for, then close."""
+        self._closed = True
         while self._pump:
             await asyncio.wait([self._pump])
-        if self._engine:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
+        engine, self._engine = self._engine, None
+        if engine:
+            await asyncio.get_running_loop().run_in_executor(self._thread, engine.dispose)
         self._thread.shutdown(wait=False)
+
+    async def flush(self) -> None:
+        """Wait until all that was asked for so far is on disk, or has failed."""
+        with suppress(LedgerFailed):
+            await self._do(lambda connection: None)
 
     async def _do[T](self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in the next transaction. A cancelled caller does not take the work with it."""
+        if self._closed:
+            raise LedgerFailed("closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, future))
         if self._pump is None:
@@ -180,11 +192,11 @@ class JobLedger:
     def _commit(self, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
         """One transaction for all; if that fails, each on its own, so that one bad apple fails alone."""
         if self._engine is None:
-            return [LedgerFailed("closed")] * len(works)
+            return [LedgerFailed("not open")] * len(works)
         try:
             with self._engine.begin() as connection:
                 return [work(connection) for work in works]
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, ValueError) as error:  # ValueError: a job that cannot be written as text
             if len(works) == 1:
                 return [LedgerFailed(str(error.__cause__ or error))]
             return [self._commit([work])[0] for work in works]
@@ -282,7 +294,7 @@ class JobLedger:
         if states is not None:
             where.append(_jobs.c.state.in_([state.value for state in states]))
         found = select(_jobs.c.body).where(*where).order_by(_jobs.c.number.desc()).limit(most)
-        return await self._do(lambda connection: [_read(row) for row in connection.execute(found)])
+        return await self._do(lambda connection: _read(connection.execute(found)))
 
     async def waits(self, backend: str, model: str, most: int = 50) -> list[float]:
         """How many seconds this model took lately, from the request to the result."""
@@ -292,7 +304,7 @@ class JobLedger:
             .order_by(_jobs.c.created_at.desc())
             .limit(most)
         )
-        jobs = await self._do(lambda connection: [_read(row) for row in connection.execute(found)])
+        jobs = await self._do(lambda connection: _read(connection.execute(found)))
         return [job.ready_at - job.submitted_at for job in jobs if job.ready_at > job.submitted_at > 0]
 
     async def ids(self) -> set[str]:
@@ -317,17 +329,23 @@ def _columns(job: Job) -> dict[str, Any]:
     }
 
 
-def _read(row: Row[Any]) -> Job:
-    return _job.validate_json(row.body)
+def _read(rows: Iterable[Row[Any]]) -> list[Job]:
+    """The jobs in these rows. One that another version of this plugin wrote in its own way must not stop the others."""
+    jobs = []
+    for row in rows:
+        try:
+            jobs.append(_job.validate_json(row.body))
+        except ValueError as error:
+            logger.error("a job in the database cannot be read and is passed over: %s", scrub(f"{row.body} {error}"))
+    return jobs
 
 
 def _all(connection: Connection, *where: Any) -> list[Job]:
-    return [_read(row) for row in connection.execute(select(_jobs.c.body).where(*where).order_by(_jobs.c.created_at))]
+    return _read(connection.execute(select(_jobs.c.body).where(*where).order_by(_jobs.c.created_at)))
 
 
 def _first(connection: Connection, *where: Any) -> Job | None:
-    row = connection.execute(select(_jobs.c.body).where(*where).limit(1)).first()
-    return _read(row) if row else None
+    return next(iter(_read(connection.execute(select(_jobs.c.body).where(*where).limit(1)))), None)
 
 
 def _engine(path: Path) -> Engine:
@@ -349,5 +367,7 @@ def _engine(path: Path) -> Engine:
 def _create(engine: Engine) -> None:
     _tables.create_all(engine)
     with engine.begin() as connection:
+        if (verdict := connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()) != "ok":
+            raise DatabaseError(f"malformed: {verdict}", None, Exception(verdict))
         if connection.scalar(select(_meta.c.value).where(_meta.c.name == "schema")) is None:
             connection.execute(insert(_meta).values(name="schema", value=str(SCHEMA)))
