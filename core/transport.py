@@ -105,16 +105,19 @@ class Body:
             if isinstance(part, bytes):
                 yield part
                 continue
-            at = 0
-            while piece := await asyncio.to_thread(_coded_piece, part, at):
-                yield piece
-                at += _PIECE
+            at, size, buffer = 0, _PIECE, memoryview(bytearray(_PIECE))
+            while size == _PIECE:
+                size = await asyncio.to_thread(_read_piece, part, at, buffer)
+                if size:
+                    yield binascii.b2a_base64(buffer[:size], newline=False)
+                at += size
 
 
-def _coded_piece(path: Path, at: int) -> bytes:
+def _read_piece(path: Path, at: int, buffer: memoryview) -> int:
+    """Into the caller's buffer: memory that a thread takes stays with that thread, and there are many of them."""
     with path.open("rb") as file:
         file.seek(at)
-        return binascii.b2a_base64(file.read(_PIECE), newline=False)
+        return file.readinto(buffer)
 
 
 @dataclass(frozen=True)
