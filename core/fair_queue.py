@@ -33,15 +33,16 @@ class FairQueue:
 
     def leave(self) -> None:
         """Give the place to the person whose turn it is."""
-        if not self._waiting:
-            self._free += 1
-            return
-        person = next(iter(self._waiting))
-        line = self._waiting.pop(person)
-        _, turn = line.popleft()
-        if line:
-            self._waiting[person] = line  # to the end of the round
-        turn.set_result(None)
+        while self._waiting:
+            person = next(iter(self._waiting))
+            line = self._waiting.pop(person)
+            _, turn = line.popleft()
+            if line:
+                self._waiting[person] = line  # to the end of the round
+            if not turn.done():  # else it was given up a moment ago and does not know it yet
+                turn.set_result(None)
+                return
+        self._free += 1
 
     def position_of(self, job_id: str) -> int | None:
         """Which one to go this job is, from 1; None when it does not wait."""
