@@ -39,7 +39,7 @@ def scrub(text: str, *secrets: str) -> str:
         text: what the upstream said.
         secrets: keys in use; each is removed wherever it stands, whatever it looks like.
     """
-    text = text[: 40 * REASON_LIMIT]
+    text = text[: 40 * REASON_LIMIT].encode(errors="replace").decode()  # half an emoji cannot be saved nor sent
     for secret in secrets:
         if len(secret) >= 4:
             text = text.replace(secret, "***")

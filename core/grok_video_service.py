@@ -7,7 +7,7 @@ a stream that was cut is told from one that ended: what was cut may have been pa
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from . import media_url, words
 from .capabilities import Capabilities
 from .config import BadAddress, VideoSettings, api_root
 from .envelope import is_html, is_refusal, name, name_value, read_json
-from .errors import Misconfigured, Refused, UnknownCharge, UpstreamFailed
+from .errors import Failure, Misconfigured, Refused, UnknownCharge, UpstreamFailed, scrub
 from .models import VideoRequest, VideoResult
 from .transport import Answer, Body, DataUrl, Transport
 
@@ -317,15 +317,20 @@ class GrokVideoService:
             Failure: see the table in `errors.py`.
         """
         reader = ChatReader(self.root, report)
-        answer = await self._transport.exchange(
-            "POST",
-            f"{self.root}/v1/chat/completions",
-            headers={**self.key_headers(key), "Accept": "application/json, text/event-stream"},
-            body=build(request, model),
-            billable=True,
-            timeout=self._settings.timeout_seconds,
-            on_text=reader.feed,
-        )
-        if len(answer.text) > _LARGE:
-            return await asyncio.to_thread(reader.result, answer)
-        return reader.result(answer)
+        try:
+            answer = await self._transport.exchange(
+                "POST",
+                f"{self.root}/v1/chat/completions",
+                headers={**self.key_headers(key), "Accept": "application/json, text/event-stream"},
+                body=build(request, model),
+                billable=True,
+                timeout=self._settings.timeout_seconds,
+                on_text=reader.feed,
+            )
+            if len(answer.text) > _LARGE:
+                return await asyncio.to_thread(reader.result, answer)
+            return reader.result(answer)
+        except Failure as failure:
+            # Some gateways repeat the key they refuse, and it may look like any word.
+            failure.why = replace(failure.why, reason=scrub(failure.why.reason, key))
+            raise

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.config import VideoSettings
 from core.errors import (
     BadInput,
     Failure,
@@ -22,7 +23,7 @@ from core.errors import (
     UnknownCharge,
     UpstreamFailed,
 )
-from core.grok_video_service import ChatReader, build
+from core.grok_video_service import ChatReader, GrokVideoService, build
 from core.models import Reference, VideoRequest, VideoResult
 from core.transport import Answer
 from tests.hostile import KINDS
@@ -350,6 +351,56 @@ def test_json_deeper_than_python_goes_is_no_crash(key: str) -> None:
     for text in (f'{{"{key}":' * 700 + "1" + "}" * 700, f'{{"{key}":' + "[" * 700 + "]" * 700 + "}"):
         for body in (text, f"data: {text}\n\n"):
             assert isinstance(read(body), Failure)
+
+
+class Line:
+    """Stands for the transport: answers without a network."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer, self.asked = answer, {}
+
+    async def exchange(self, method: str, url: str, **more: Any) -> Answer:
+        self.asked = {"method": method, "url": url, **more}
+        more["on_text"](self.answer.text)
+        return self.answer
+
+
+async def submitted(answer: Answer, server: str = ROOT) -> tuple[VideoResult | Failure, dict[str, Any]]:
+    line = Line(answer)
+    service = GrokVideoService(VideoSettings(server_url=server, timeout_seconds=77), line)  # type: ignore[arg-type]
+    try:
+        result: VideoResult | Failure = await service.submit(
+            VideoRequest("x"), model="grok-imagine-0.9", key="hunter22", report=lambda percent: None
+        )
+    except Failure as failure:
+        result = failure
+    return result, line.asked
+
+
+async def test_one_paid_request_goes_to_the_completed_address() -> None:
+    result, asked = await submitted(Answer(200, {}, stream(V)), "gw.example.com/grok/v1/")
+    assert result == VideoResult(V)
+    assert (asked["method"], asked["url"]) == ("POST", "https://gw.example.com/grok/v1/chat/completions")
+    assert asked["billable"] is True
+    assert asked["timeout"] == 77
+    assert asked["headers"]["Authorization"] == "Bearer hunter22"
+
+
+async def test_a_key_that_an_answer_repeats_is_not_told() -> None:
+    result, _ = await submitted(Answer(401, {}, '{"error":{"message":"无效的令牌 hunter22"}}'))
+    assert isinstance(result, Failure)
+    assert result.why.reason == "无效的令牌 ***"
+
+
+async def test_an_address_that_is_none_is_said_before_anything_is_sent() -> None:
+    result, asked = await submitted(Answer(200, {}, ""), "not an address")
+    assert isinstance(result, Misconfigured)
+    assert not asked
+
+
+async def test_a_large_answer_is_read_as_well() -> None:
+    result, _ = await submitted(Answer(200, {}, message("x" * 300_000 + f" {V}")))
+    assert result == VideoResult(V)
 
 
 # ---- progress ----
