@@ -27,7 +27,6 @@ from core.errors import (
 )
 from tests.recorded import FAILURES, Recorded, those
 
-
 # A chat's error at HTTP 200 is read by ChatReader, which has its own tests.
 ERRORS = [
     one
