@@ -9,7 +9,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .errors import Misconfigured, Retryable, UpstreamFailed
 from .transport import MB, Transport
 
 TRIES = 3
+KINDS = ("mp4", "mov", "webm", "mkv", "avi")  # what `kind_of` returns
 _BLOCK = MB
 _HEAD = 512
 _PART_LIFE = 3600.0  # seconds after which a .part file belongs to nobody any more
@@ -97,6 +98,8 @@ class VideoManager:
         self._folder, self._transport = folder, transport
         self._max_cached, self._max_bytes, self._sleep = max_cached, max_bytes, sleep
         self._in_use: Counter[Path] = Counter()  # by path without extension
+        self._pruning = asyncio.Lock()
+        self._rounds = 0  # of pruning, begun so far
 
     def folder_of(self, conversation: str) -> Path:
         """Where a conversation's videos are. Names come from outside, so they are only a hint of the folder's name."""
@@ -105,8 +108,8 @@ class VideoManager:
 
     def find(self, conversation: str, number: int) -> Path | None:
         """The video of this number, if it is still there."""
-        found = self.folder_of(conversation).glob(f"{number:06d}.*")
-        return next((path for path in found if path.suffix != ".part"), None)
+        name = self.folder_of(conversation) / f"{number:06d}"
+        return next((path for kind in KINDS if (path := name.with_suffix(f".{kind}")).exists()), None)
 
     def download(
         self,
@@ -136,9 +139,8 @@ class VideoManager:
                     kind = await _on_disk(_to_the_end(self._unpack, url, part))
                 else:
                     kind = await self._transfer(url, part, key_headers, key_root, looked)
-                await _on_disk(asyncio.to_thread(_check_whole, part))
                 path = folder / f"{number:06d}.{kind}"
-                await _on_disk(asyncio.to_thread(os.replace, part, path))
+                await _on_disk(asyncio.to_thread(_settle, part, path))
             finally:
                 with suppress(OSError):
                     part.unlink()
@@ -237,8 +239,16 @@ class VideoManager:
                 del self._in_use[name]
 
     async def prune(self, keep: Path | None = None) -> None:
-        """Delete the oldest videos above the limit, and parts that nobody finishes; never a file in use."""
-        await asyncio.to_thread(self._prune, {*self._in_use, *([keep.with_suffix("")] if keep else ())})
+        """Delete the oldest videos above the limit, and parts that nobody finishes; never a file in use.
+
+        Whoever asks while it is being done waits for the next round, which is one for all of them.
+        """
+        with self.using(keep) if keep else nullcontext():
+            before = self._rounds
+            async with self._pruning:
+                if self._rounds == before:
+                    self._rounds += 1
+                    await asyncio.to_thread(self._prune, set(self._in_use))
 
     def _prune(self, spared: set[Path]) -> None:
         found: list[tuple[float, Path]] = []
@@ -309,6 +319,11 @@ def kind_of(head: bytes, content_type: str) -> str:
 
 def _is_text(head: bytes) -> bool:
     return not any(byte < 9 or 13 < byte < 27 for byte in head[:512])
+
+
+def _settle(part: Path, path: Path) -> None:
+    _check_whole(part)
+    os.replace(part, path)
 
 
 def _check_whole(path: Path) -> None:
