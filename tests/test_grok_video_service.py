@@ -357,7 +357,8 @@ class Line:
     """Stands for the transport: answers without a network."""
 
     def __init__(self, answer: Answer) -> None:
-        self.answer, self.asked = answer, {}
+        self.answer = answer
+        self.asked: dict[str, Any] = {}
 
     async def exchange(self, method: str, url: str, **more: Any) -> Answer:
         self.asked = {"method": method, "url": url, **more}
