@@ -58,7 +58,7 @@ def _within(low: float, high: float) -> BeforeValidator:
     def clamp(value: Any) -> Any:
         try:
             number = float(value)
-        except TypeError:
+        except (TypeError, OverflowError):
             raise ValueError(value) from None
         if math.isnan(number):
             raise ValueError(value)
