@@ -21,7 +21,7 @@ from .transport import MB, Transport
 
 TRIES = 3
 KINDS = ("mp4", "mov", "webm", "mkv", "avi")  # what `kind_of` returns
-_BLOCK = MB
+_BLOCK = 3 * MB // 4  # two are under way at once
 _HEAD = 512
 _PART_LIFE = 3600.0  # seconds after which a .part file belongs to nobody any more
 
