@@ -43,8 +43,8 @@ _BUSY = _any(
 _BAD_KEY = _any(
     r"(incorrect|invalid|wrong|expired|missing|malformed|no|provide an?) (api[ _-]?|access )?(key|token|credential)s?\b"
     r"|(incorrect|invalid|wrong|expired|missing|malformed).{0,24}(api[ _-]?key|token|credential)|invalid_api_key"
-    r"|(api[ _-]?key|\btoken)\b.{0,16}(invalid|not valid|incorrect|expired|missing|required|revoked|无效|错误|过期)"
-    r"|无效的? ?api|unauthori[sz]ed|authentication",
+    r"|(api[ _-]?key|\btoken)\b.{0,16}(invalid|not valid|incorrect|expired|missing|required|revoked)"
+    r"|unauthori[sz]ed|authentication",
     words.BAD_KEY,
 )
 _NOT_OFFERED = _any(

@@ -101,6 +101,8 @@ CASES: dict[type[Failure], list[tuple[str, int, Any]]] = {
         ("403 in Chinese", 403, {"message": "该令牌状态不可用"}),
         ("HTTP says fine", 200, {"success": False, "message": "Unauthorized"}),
         ("HTTP says fine, the code does not", 200, openai("who are you", 401)),
+        ("a wrong key in Chinese", 400, openai("API Key 无效")),
+        ("a wrong key in Chinese, the other way round", 400, openai("无效的 API Key")),
         ("an expired token", 403, openai("token expired")),
     ],
     OutOfQuota: [
