@@ -118,6 +118,7 @@ class JobRunner:
         Returns:
             The job: cancelled, or as it stands because it was too late.
         """
+        job = await self._ledger.get(job.id)  # the caller's copy may be older than the send that is under way
         if job.state not in _STOPPABLE:
             return job
         stopped = [task for task in (self._drivers.get(job.id), _deed_of(job.id)) if task]
@@ -142,7 +143,7 @@ class JobRunner:
         """
         if _deed_of(job.id):
             return False
-        self._begin(job, self._sent_again(job))
+        self._begin(job, self._guarded(job, lambda: self._sent_again(job), asked=True))
         return True
 
     async def close(self, last: Callable[[], Awaitable[None]]) -> None:
@@ -156,6 +157,7 @@ class JobRunner:
             driver.cancel()
         if drivers:
             await asyncio.wait(drivers)
+        await self._ledger.flush()  # what they asked for last is saved before the next instance reads
         if self._deeds:
             self._winding = asyncio.create_task(self._wind_up(last), name="astrbot_plugin_gitee:close")
         else:
@@ -170,8 +172,15 @@ class JobRunner:
     # ---- driving ----
 
     def _take_up(self, job: Job, deed: asyncio.Task[Any] | None = None) -> None:
-        name = f"astrbot_plugin_gitee:drive:{job.id}"
-        self._drivers[job.id] = asyncio.create_task(self._drive(job, deed), name=name)
+        def over(task: asyncio.Task[None]) -> None:
+            if self._drivers.get(job.id) is task:
+                del self._drivers[job.id]
+
+        driver = asyncio.create_task(
+            self._guarded(job, lambda: self._drive(job, deed)), name=f"astrbot_plugin_gitee:drive:{job.id}"
+        )
+        self._drivers[job.id] = driver
+        driver.add_done_callback(over)
 
     async def _drive(self, job: Job, deed: asyncio.Task[Any] | None) -> None:
         """Walk a job to its end.
@@ -180,37 +189,54 @@ class JobRunner:
             deed: what the instance before us began for it and has not finished.
         """
         try:
-            if deed:
-                await asyncio.wait([deed])
-                job = await self._ledger.get(job.id)
-            while not (job.state.final and job.told):
-                job = await self._step(job)
+            with self._videos.holding(job.destination.conversation, job.number):
+                if deed:
+                    await asyncio.wait([deed])
+                    job = await self._ledger.get(job.id)
+                while not (job.state.final and job.told):
+                    job = await self._step(job)
             if job.tool:
                 await self._outbox.note(job)
+        finally:
+            self._progress.pop(job.id, None)
+
+    async def _guarded(self, job: Job, work: Callable[[], Awaitable[None]], *, asked: bool = False) -> None:
+        """Let no bug end in silence.
+
+        Args:
+            asked: the person waits for an answer even where the job is over and told.
+        """
+        try:
+            await work()
         except StaleJob:
             logger.debug("job %s was moved on by somebody else", job.id)
         except Exception as error:  # noqa: BLE001 (the job boundary: a bug in one job must not end in silence)
             # Not logger.exception: the host's log would show the values of all variables, keys among them.
             logger.error("job %s stopped by an error of this plugin:\n%s", job.id, traceback.format_exc())
-            await self._abandon(job.id, error)
-        finally:
-            if self._drivers.get(job.id) is asyncio.current_task():
-                del self._drivers[job.id]
-            self._progress.pop(job.id, None)
+            await self._abandon(job, error, asked=asked)
 
-    async def _abandon(self, job_id: str, error: Exception) -> None:
-        """End a job that this plugin's own error stopped, saying so."""
-        job = await self._ledger.get(job_id)
-        trouble: Failure = Misconfigured("internal", type(error).__name__)
-        if job.state is State.SUBMITTING:
-            trouble = UnknownCharge("internal", type(error).__name__)
-        elif job.state is State.DELIVERING:
-            trouble = UnknownDelivery("internal", type(error).__name__)
+    async def _abandon(self, job: Job, error: Exception, *, asked: bool) -> None:
+        """End a job that this plugin's own error stopped, saying what that means."""
+        try:
+            job = await self._ledger.get(job.id)
+        except LedgerFailed:
+            await self._outbox.tell(job, UnknownCharge("internal", type(error).__name__).why)
+            return
+        match job.state:
+            case State.ACCEPTED:
+                state, trouble = State.FAILED, Misconfigured("internal", type(error).__name__).why
+            case State.SUBMITTING | State.RUNNING:
+                state, trouble = State.UNKNOWN, UnknownCharge("internal", type(error).__name__).why
+            case State.READY:
+                state, trouble = State.FAILED, Undelivered("internal", type(error).__name__).why
+            case State.DELIVERING:
+                state, trouble = State.UNKNOWN, UnknownDelivery("internal", type(error).__name__).why
+            case _:
+                state, trouble = job.state, job.error or UnknownDelivery("internal", type(error).__name__).why
         if not job.state.final:
-            state = State.FAILED if isinstance(trouble, Misconfigured) else State.UNKNOWN
-            job = await self._save(job.to(state, error=trouble.why))
-        if not job.told:
-            await self._outbox.tell(job, job.error or trouble.why)
+            job = await self._save(job.to(state, error=trouble))
+        if asked or not job.told:
+            await self._outbox.tell(job, trouble)
             self._outbox.mark(job, Mood.FAILED)
             await self._save(job.to(job.state, told=True))
 
@@ -243,9 +269,6 @@ class JobRunner:
                 if key is None:
                     return await self._save(job.to(State.FAILED, error=job.error or AuthFailed("no_key").why))
                 tried.append(key)
-                submitting = job.to(State.SUBMITTING, key_mark=mark_of(key), submitted_at=self._clock())
-                job = await self._ledger.save(submitting)  # unless this is on disk, nothing that costs money leaves
-                _log(job)
                 job, pause = await self._deed(job, self._submit(job, key))
             except Failure as failure:
                 return await self._save(job.to(State.FAILED, error=failure.why))
@@ -277,6 +300,12 @@ class JobRunner:
         def report(percent: int) -> None:
             self._progress[job.id] = percent
 
+        submitting = job.to(State.SUBMITTING, key_mark=mark_of(key), submitted_at=self._clock())
+        try:
+            job = await self._ledger.save(submitting)  # unless this is on disk, nothing that costs money leaves
+        except LedgerFailed as error:
+            return await self._save(job.to(State.FAILED, error=Misconfigured("ledger", str(error)).why)), 0.0
+        _log(job)
         pause = 0.0
         try:
             result = await self._backends[job.backend].backend.submit(
@@ -306,6 +335,7 @@ class JobRunner:
             pause = getattr(failure, "retry_after", None)
             if not pause:
                 pause = self._settings.retry_delay * 2**job.attempts * random.uniform(1, 1.25)
+                pause = min(pause, LONGEST_PAUSE)
             if pause <= LONGEST_PAUSE:
                 return job.to(State.ACCEPTED, error=failure.why, attempts=job.attempts + 1), max(pause, 0.01)
         state = State.UNKNOWN if isinstance(failure, UnknownCharge) else State.FAILED
@@ -350,7 +380,8 @@ class JobRunner:
         async def sending() -> None: ...
 
         try:
-            outcome = await self._outbox.deliver(job, Parcel(_link(job), self._fetched(job), sending))
+            with self._videos.holding(job.destination.conversation, job.number):
+                outcome = await self._outbox.deliver(job, Parcel(_link(job), self._fetched(job), sending))
             if outcome in (Sending.REFUSED, Sending.ABSENT):
                 raise Undelivered()
             if outcome is Sending.UNKNOWN:
@@ -414,14 +445,14 @@ class JobRunner:
         """Save a step. What happened has happened: when the disk does not take it, the job goes on all the same."""
         if job.state.final and not job.finished_at:
             job = replace(job, finished_at=self._clock())
-        for attempt in range(3):
+        for pause in (0.2, 1.0, 0):
             try:
                 job = await self._ledger.save(job)
                 _log(job)
                 break
             except LedgerFailed as error:
                 logger.error("job %s: %s could not be saved: %s", job.id, job.state, error)
-                await asyncio.sleep(0.2 * 4**attempt)
+                await self._sleep(pause)
         return job
 
 
