@@ -174,7 +174,7 @@ SECTION = st.dictionaries(st.sampled_from(list(VideoSettings.model_fields)), JSO
 PANEL = st.fixed_dictionaries({}, optional={"language": JSON, "video": SECTION | JSON, "other": JSON})
 
 
-@settings(max_examples=500, deadline=2000)
+@settings(max_examples=200, deadline=2000)
 @given(PANEL)
 def test_no_panel_stops_the_plugin_from_loading(panel: dict[str, Any]) -> None:
     found, odd = load(panel)

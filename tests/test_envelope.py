@@ -310,7 +310,7 @@ BODY = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=150, deadline=2000)
 @given(st.integers(200, 599), st.one_of(BODY, st.lists(WORDS).map("".join)))
 def test_any_answer_is_named(status: int, body: Any) -> None:
     assert isinstance(named(status, body), Failure)

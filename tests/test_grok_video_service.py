@@ -35,6 +35,7 @@ SIGNED = "https://store.example.org/bucket/video/0a1b2c?Expires=177&Signature=a%
 SERVED = f"{ROOT}/v1/files/video?id=0123456789abcdef"
 
 Ending = Literal["whole", "cut", "timeout"]
+ENDINGS: tuple[Ending, ...] = ("whole", "cut", "timeout")
 
 
 def read(
@@ -152,21 +153,24 @@ async def test_each_generation_has_its_spelling(
 # ---- recorded answers ----
 
 
-@pytest.mark.parametrize("size", [1, 7, 0])
+SIZES = (1, 7, 0)  # a character at a time, pieces that split everything, all at once
+
+
 @pytest.mark.parametrize("one", those("chat", kinds=("video",)))
-def test_recorded_answer_has_its_video(one: Recorded, size: int) -> None:
-    result = read(one.text, root=one.root, status=one.status, headers=one.headers, size=size)
-    assert isinstance(result, VideoResult), result
-    assert result.url in one.links
-    assert result.private is one.needs_key
+def test_recorded_answer_has_its_video(one: Recorded) -> None:
+    for size in SIZES:
+        result = read(one.text, root=one.root, status=one.status, headers=one.headers, size=size)
+        assert isinstance(result, VideoResult), result
+        assert result.url in one.links
+        assert result.private is one.needs_key
 
 
-@pytest.mark.parametrize("size", [1, 7, 0])
 @pytest.mark.parametrize("one", those("chat", kinds=("error", "refused", "no_video")))
-def test_recorded_answer_fails_as_it_should(one: Recorded, size: int) -> None:
-    result = read(one.text, root=one.root, status=one.status, headers=one.headers, size=size)
-    assert isinstance(result, FAILURES[str(one.retry)]), result
-    assert isinstance(result, Refused) is (one.kind == "refused")
+def test_recorded_answer_fails_as_it_should(one: Recorded) -> None:
+    for size in SIZES:
+        result = read(one.text, root=one.root, status=one.status, headers=one.headers, size=size)
+        assert isinstance(result, FAILURES[str(one.retry)]), result
+        assert isinstance(result, Refused) is (one.kind == "refused")
 
 
 @pytest.mark.parametrize("one", those("chat", kinds=("video", "refused", "no_video")))
@@ -197,17 +201,21 @@ SPLIT = [
 ]
 
 
-@pytest.mark.parametrize("ending", ["cut", "whole"])  # a proxy may end a stream properly that broke behind it
 @pytest.mark.parametrize("size", [3, 8, 21])
 @pytest.mark.parametrize("content", [pytest.param(case[1], id=case[0]) for case in SPLIT])
-def test_half_a_link_is_none(content: str, size: int, ending: Ending) -> None:
-    """The content comes in small pieces and the stream ends behind any of them."""
+def test_half_a_link_is_none(content: str, size: int) -> None:
+    """The content comes in small pieces and the stream ends behind any of them.
+
+    It may even end properly: a proxy does that when the line breaks behind it.
+    """
     pieces = [content[at : at + size] for at in range(0, len(content), size)]
     whole = read(stream(*pieces))
     assert isinstance(whole, VideoResult)
     for count in range(len(pieces)):
-        result = read(stream("<think>1%\n", "</think>\n", *pieces[:count], finish=None, done=False), ending=ending)
-        assert isinstance(result, UnknownCharge) or result == whole, (count, result)
+        text = stream("<think>1%\n", "</think>\n", *pieces[:count], finish=None, done=False)
+        for ending in ENDINGS:
+            result = read(text, ending=ending)
+            assert isinstance(result, UnknownCharge) or result == whole, (count, result)
 
 
 ONE_PIECE = [
@@ -263,10 +271,9 @@ FORMS: list[tuple[str, str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("size", [1, 0])
 @pytest.mark.parametrize(("text", "link"), [pytest.param(*case[1:], id=case[0]) for case in FORMS])
-def test_every_form_of_answer_is_read(text: str, link: str, size: int) -> None:
-    assert read(text, size=size) == VideoResult(link)
+def test_every_form_of_answer_is_read(text: str, link: str) -> None:
+    assert [read(text, size=size) for size in SIZES] == [VideoResult(link)] * len(SIZES)
 
 
 def test_done_ends_the_reading_without_an_empty_line() -> None:
@@ -324,13 +331,13 @@ NOTHING: list[tuple[str, str, type[Failure], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("size", [1, 0])
 @pytest.mark.parametrize(("text", "failure", "cause"), [pytest.param(*case[1:], id=case[0]) for case in NOTHING])
-def test_every_answer_without_video_has_its_name(text: str, failure: type[Failure], cause: str, size: int) -> None:
+def test_every_answer_without_video_has_its_name(text: str, failure: type[Failure], cause: str) -> None:
     headers = {"Content-Type": "text/html"} if text.startswith("<!--") else {}
-    result = read(text, size=size, headers=headers)
-    assert isinstance(result, failure), result
-    assert result.why.cause == cause
+    for size in SIZES:
+        result = read(text, size=size, headers=headers)
+        assert isinstance(result, failure), result
+        assert result.why.cause == cause
 
 
 def test_what_was_said_is_the_reason() -> None:
@@ -463,7 +470,7 @@ BODIES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=150, deadline=2000)
 @given(
     st.lists(BODIES, max_size=4),
     st.sampled_from(["data: ", "data:", "event: error\ndata: ", ""]),

@@ -353,7 +353,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=2000)
+@settings(max_examples=250, deadline=2000)
 @given(st.lists(st.one_of(PIECES, st.text(max_size=8)), max_size=30).map("".join))
 def test_any_text_has_a_fetchable_link_or_none(text: str) -> None:
     link = media_url.from_text(text, ROOT)

@@ -21,14 +21,14 @@ JOB = Job(
 
 
 @pytest.mark.parametrize("before", State)
-@pytest.mark.parametrize("after", State)
-def test_a_move_is_in_the_table_or_refused(before: State, after: State) -> None:
+def test_a_move_is_in_the_table_or_refused(before: State) -> None:
     job = replace(JOB, state=before)
-    if after in MOVES[before]:
-        assert job.to(after, told=True) == replace(job, state=after, told=True)
-    else:
-        with pytest.raises(IllegalMove, match=f"{before} -> {after}"):
-            job.to(after)
+    for after in State:
+        if after in MOVES[before]:
+            assert job.to(after, told=True) == replace(job, state=after, told=True)
+        else:
+            with pytest.raises(IllegalMove, match=f"{before} -> {after}"):
+                job.to(after)
 
 
 NEVER = [
