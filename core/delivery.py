@@ -19,7 +19,7 @@ from astrbot.api.star import Context
 
 from .config import VideoSettings
 from .emoji_feedback import EmojiFeedback
-from .errors import Failure, Undelivered, UpstreamFailed, Why
+from .errors import Failure, Undelivered, Why
 from .models import Job, State
 from .outbox import Mood, Parcel, Sending
 from .texts import Texts
@@ -66,6 +66,7 @@ FORMS: dict[str, tuple[Form, ...]] = {
     "weixin_official_account": _TEXT_ONLY,
     "wecom_ai_bot": _TEXT_ONLY,
 }
+_OURS = frozenset({"download", "disk"})  # why we have no file while the link may be good
 _QUOTING = frozenset({"aiocqhttp", "telegram", "discord", "lark"})
 
 # What an exception says about the send: matched against ``module.Class`` of it and its bases, most definite first.
@@ -77,6 +78,7 @@ _OUTCOMES: tuple[tuple[str, Sending], ...] = (
     ("telegram.error.BadRequest", Sending.REFUSED),
     ("telegram.error.Forbidden", Sending.REFUSED),
     ("telegram.error.RetryAfter", Sending.ABSENT),
+    ("json.decoder.JSONDecodeError", Sending.UNKNOWN),  # what cannot be read is the answer: the message went out
     ("builtins.FileNotFoundError", Sending.REFUSED),
     ("builtins.ValueError", Sending.REFUSED),
     ("builtins.TypeError", Sending.REFUSED),
@@ -89,7 +91,7 @@ def outcome_of(error: BaseException) -> Sending:
     names = [f"{base.__module__}.{base.__qualname__}" for base in type(error).__mro__]
     if "Entity Too Large" in said or "file is too big" in said.lower():
         return Sending.REFUSED
-    if "not initialized" in said.lower():  # a platform that is still starting
+    if "not initialized" in said.lower() or said.startswith("httpx.ConnectError"):  # still starting, or out of reach
         return Sending.ABSENT
     outcome = next((outcome for name, outcome in _OUTCOMES if name in names), Sending.UNKNOWN)
     if outcome is Sending.REFUSED and "aiocqhttp.exceptions.ActionFailed" in names and "timeout" in said.lower():
@@ -210,8 +212,8 @@ class Delivery:
         reachable = True
         try:
             await parcel.looked()
-        except UpstreamFailed as failure:
-            if failure.why.cause != "download" or not parcel.link:
+        except Failure as failure:
+            if failure.why.cause not in _OURS or not parcel.link:
                 raise
             reachable = False  # not from here; the other side may have a better line
         for form in self._forms(job, parcel):
@@ -223,9 +225,11 @@ class Delivery:
                 try:
                     path = await parcel.file()
                 except Failure as failure:
-                    if failure.why.cause != "download" or not parcel.link:
+                    if failure.why.cause not in _OURS or not parcel.link:
                         raise
                     reachable = False
+                    continue
+                if not path.exists():  # somebody tidied up
                     continue
                 if form is Form.BASE64 and (path.stat().st_size > BASE64_LIMIT or self._public_base()):
                     continue
@@ -243,7 +247,7 @@ class Delivery:
     def _forms(self, job: Job, parcel: Parcel) -> list[Form]:
         forms = FORMS.get(job.destination.platform, _UPLOADS)
         match self._settings.send_mode:
-            case "url":
+            case "url" if parcel.link:
                 forms = tuple(form for form in forms if form in (Form.URL, Form.LINK))
             case "file":
                 forms = tuple(form for form in forms if form is not Form.URL)

@@ -16,6 +16,11 @@ _HOME = tempfile.mkdtemp(prefix="gitee-unit-")
 os.environ |= {"ASTRBOT_ROOT": _HOME, "ASTRBOT_DISABLE_METRICS": "1"}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    for of_the_host in ("'audioop' is deprecated", "Deprecated since version v22.2"):
+        config.addinivalue_line("filterwarnings", f"ignore:{of_the_host}")
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 

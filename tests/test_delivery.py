@@ -1,0 +1,542 @@
+"""How each chat platform gets its video: what is tried in which order, and what is made of each ending."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aiocqhttp.exceptions as onebot
+import astrbot
+import pytest
+import telegram.error
+from astrbot.api.message_components import File, Plain, Reply, Video
+from astrbot.core import db_helper
+from astrbot.core.conversation_mgr import ConversationManager
+from astrbot.core.platform.sources.webchat.webchat_queue_mgr import webchat_queue_mgr
+
+from core import delivery as module
+from core.config import VideoSettings
+from core.delivery import FORMS, Delivery, outcome_of
+from core.emoji_feedback import EmojiFeedback
+from core.errors import Failure, Misconfigured, Undelivered, UpstreamFailed, Why
+from core.models import Job, State, VideoRequest, VideoResult
+from core.outbox import Mood, Parcel, Sending
+from core.texts import Texts
+from core.transport import Transport, Trust
+from core.video_manager import Download, VideoManager
+from tests.host import Chat, context_of, settled
+from tests.until import until
+
+LINK = "https://cdn.example.com/v.mp4?sig=%2F"
+REFUSED = ValueError("cannot send this")
+GONE = Path("gone")
+
+
+class Desk:
+    """A delivery with one chat, one finished job, one file."""
+
+    def __init__(self, folder: Path, chat: Chat, **panel: Any) -> None:
+        self.chat, self.client = chat, chat.client
+        self.path = folder / "000003.mp4"
+        self.path.write_bytes(b"\0\0\0\x18ftypmp42 and so on")
+        self.callback_base = ""
+        self.noted = 0
+        self.videos = VideoManager(folder, Transport(Trust()), max_cached=1, max_bytes=1)
+        context = context_of(chat)
+        context.conversation_manager = ConversationManager(db_helper)
+        self.emoji = EmojiFeedback(context)
+        settings = VideoSettings.model_validate(panel)
+        self.delivery = Delivery(context, settings, Texts("zh"), self.emoji, self.videos, lambda: self.callback_base)
+        self.job = Job(
+            id="j", backend="grok", request=VideoRequest("a cat"), destination=chat.destination(), number=3,
+            state=State.READY, result=VideoResult(LINK),
+        )  # fmt: skip
+
+    def parcel(self, link: str | None = LINK, trouble: Failure | None = None, looks: bool = True) -> Parcel:
+        """The video; with ``trouble`` it cannot be fetched, which shows early or late."""
+
+        async def fetch(looked: Callable[[], None]) -> Path:
+            if trouble and looks:
+                looked()
+                await asyncio.sleep(0)
+            if trouble:
+                raise trouble
+            return self.path
+
+        async def sending() -> None:
+            self.noted += 1
+
+        return Parcel(link, Download(fetch), sending)
+
+    async def deliver(self, parcel: Parcel | None = None, *, live: bool = True) -> Sending:
+        if live:
+            self.delivery.remember(self.job, self.chat.event())
+        return await self.delivery.deliver(self.job, parcel or self.parcel())
+
+    def forms(self) -> list[str]:
+        """What was sent, in the words of the table."""
+        return [_form(params["chain"]) for params in self.client.named("send")]
+
+
+def _form(chain: list[Any]) -> str:
+    parts = [part for part in chain if not isinstance(part, Reply)]
+    assert len(parts) == 1, "a video is never mixed with text"
+    match parts[0]:
+        case Plain():
+            return "link"
+        case File():
+            return "attachment"
+        case Video(file=file):
+            assert len(chain) == 1, "nor with a quote"
+            return "url" if file.startswith("http") else "base64" if file.startswith("base64://") else "file"
+    raise AssertionError(chain)
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Callable[..., Desk]]:
+    desks: list[Desk] = []
+
+    def make(platform: str | Chat = "aiocqhttp", **panel: Any) -> Desk:
+        chat = platform if isinstance(platform, Chat) else Chat(platform, plain=True)
+        desks.append(Desk(tmp_path, chat, **panel))
+        return desks[-1]
+
+    yield make
+    for one in desks:
+        await one.delivery.close()
+
+
+# ---- the order ----
+
+# behaviour.md §6: adapters that ignore a Video and report success never get one.
+ORDER = {
+    "aiocqhttp": "url file attachment base64 link",
+    "telegram": "file attachment link",
+    "webchat": "file attachment link",
+    "discord": "attachment link",
+    "slack": "attachment link",
+    "misskey": "attachment link",
+    "lark": "file url attachment link",
+    "kook": "file url attachment link",
+    "satori": "file url attachment link",
+    "mattermost": "file url attachment link",
+    "wecom": "file url attachment link",
+    "weixin_oc": "file url attachment link",
+    "qq_official": "file url attachment link",
+    "qq_official_webhook": "file url attachment link",
+    "line": "url link",
+    "dingtalk": "file attachment link",
+    "weixin_official_account": "link",
+    "wecom_ai_bot": "link",
+    "somebody_s_own": "file attachment link",
+}
+
+
+def test_every_platform_is_here() -> None:
+    assert set(ORDER) - {"somebody_s_own"} == set(FORMS)
+
+
+def test_every_adapter_of_the_host_has_its_row() -> None:
+    """A new adapter is looked at before it gets videos: it may ignore them and report success."""
+    sources = Path(astrbot.__file__).parent / "core" / "platform" / "sources"
+    named = {
+        name
+        for source in sources.glob("*/*.py")
+        for name in re.findall(r'^@register_platform_adapter\(\s*"([^"]+)"', source.read_text(), re.MULTILINE)
+    }
+    assert len(named) > 15
+    assert named - set(FORMS) == set()
+
+
+@pytest.mark.parametrize("platform", ORDER)
+async def test_the_order_of_forms(platform: str, desk: Callable[..., Desk]) -> None:
+    every = ORDER[platform].split()
+    modes = {
+        "auto": every,
+        "url": [form for form in every if form in ("url", "link")],
+        "file": [form for form in every if form != "url"],
+    }
+    for mode, forms in modes.items():
+        one = desk(platform, send_mode=mode)
+        one.client.answers["send"] = REFUSED
+        assert await one.deliver() is Sending.REFUSED
+        tried = one.forms()
+        if platform in ("aiocqhttp", "telegram", "discord", "lark"):
+            assert tried.pop() == "link", "once with a quote, once without: the quoted message may be gone"
+        assert tried == forms, mode
+        assert one.noted == len(forms), "that it may be there is noted before each"
+
+
+@pytest.mark.parametrize("platform", ORDER)
+async def test_what_is_taken_is_the_last(platform: str, desk: Callable[..., Desk]) -> None:
+    forms = ORDER[platform].split()
+    for taken in range(len(forms)):
+        one = desk(platform)
+        one.client.answers["send"] = [REFUSED] * taken
+        assert await one.deliver() is Sending.SENT
+        assert one.forms() == forms[: taken + 1]
+
+
+@pytest.mark.parametrize("platform", ORDER)
+async def test_after_an_unclear_ending_nothing_more_is_sent(platform: str, desk: Callable[..., Desk]) -> None:
+    """It may have arrived: the same video twice is worse than a question."""
+    forms = ORDER[platform].split()
+    for at in range(len(forms)):
+        one = desk(platform)
+        one.client.answers["send"] = [REFUSED] * at + [TimeoutError()]
+        assert await one.deliver() is Sending.UNKNOWN
+        assert one.forms() == forms[: at + 1]
+
+
+@pytest.mark.parametrize("mode", ["auto", "url", "file"])
+@pytest.mark.parametrize("platform", ORDER)
+async def test_a_link_that_needs_the_key_is_never_shown(platform: str, mode: str, desk: Callable[..., Desk]) -> None:
+    one = desk(platform, send_mode=mode)
+    one.job = replace(one.job, result=VideoResult(LINK, private=True))
+    one.client.answers["send"] = REFUSED
+    with pytest.raises(Undelivered) as caught:
+        await one.deliver(one.parcel(link=None))
+    assert caught.value.why.facts == {"file": "000003.mp4"}
+    assert one.forms() == [form for form in ORDER[platform].split() if form not in ("url", "link")], (
+        "send_mode=url is no reason to send nothing"
+    )
+    await one.delivery.tell(one.job, caught.value.why)
+    await one.delivery.tell(one.job, Why("upstream_failed", "gone"))
+    assert "cdn.example.com" not in str(one.client.calls)
+
+
+async def test_line_fetches_from_https_only(desk: Callable[..., Desk]) -> None:
+    one = desk("line")
+    one.client.answers["send"] = REFUSED
+    await one.deliver(one.parcel(link="http://cdn.example.com/v.mp4"))
+    assert one.forms() == ["link"]
+
+
+async def test_base64_is_the_last_resort_of_small_files(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit, base, tried in ((100, "", True), (10, "", False), (100, "https://bot.example.com", False)):
+        monkeypatch.setattr(module, "BASE64_LIMIT", limit)
+        one = desk()
+        one.callback_base = base  # with it the host makes a link of its own, which breaks this form
+        one.client.answers["send"] = REFUSED
+        await one.deliver()
+        assert ("base64" in one.forms()) == tried
+
+
+# ---- what cannot be fetched ----
+
+UNFETCHED: dict[str, tuple[Failure, bool, str, type[Failure] | None]] = {
+    # what goes wrong, whether it shows only later, what is sent, what is raised
+    "the line does not do it": (UpstreamFailed("download"), False, "url link", None),
+    "the line breaks later": (UpstreamFailed("download"), True, "url link", None),
+    "a full disk": (Misconfigured("disk"), False, "url link", None),
+    "a full disk, later": (Misconfigured("disk"), True, "url link", None),
+    "a web page behind the link": (UpstreamFailed("not_a_video"), False, "", UpstreamFailed),
+    "cut, as shows at its end": (UpstreamFailed("truncated"), True, "url", UpstreamFailed),
+    "a private address": (UpstreamFailed("private_address"), False, "", UpstreamFailed),
+}
+
+
+@pytest.mark.parametrize("name", UNFETCHED)
+async def test_what_cannot_be_fetched(name: str, desk: Callable[..., Desk]) -> None:
+    trouble, late, forms, raised = UNFETCHED[name]
+    one = desk(Chat("aiocqhttp", group=False, plain=True))
+    one.client.answers["send"] = REFUSED
+    parcel = one.parcel(trouble=trouble, looks=late)
+    if raised:
+        with pytest.raises(raised):
+            await one.deliver(parcel)
+    else:
+        assert await one.deliver(parcel) is Sending.REFUSED
+    assert one.forms() == forms.split()
+
+
+async def test_what_cannot_be_fetched_and_has_no_link_is_told(desk: Callable[..., Desk]) -> None:
+    one = desk()
+    with pytest.raises(UpstreamFailed):
+        await one.deliver(one.parcel(link=None, trouble=UpstreamFailed("download"), looks=False))
+
+
+async def test_a_file_that_is_gone_is_not_sent(desk: Callable[..., Desk]) -> None:
+    one = desk("telegram")
+    one.path.unlink()
+    assert await one.deliver() is Sending.SENT
+    assert one.forms()[-1] == "link"
+
+
+# ---- endings ----
+
+# What an adapter's library raises → what it says about the message.
+OUTCOMES: dict[str, tuple[BaseException, Sending]] = {
+    "qq: no bridge is connected": (onebot.ApiNotAvailable(), Sending.ABSENT),
+    "qq: the bridge says no": (
+        onebot.ActionFailed({"retcode": 1200, "wording": "rich media transfer failed"}), Sending.REFUSED,
+    ),
+    "qq: the bridge cannot open it": (onebot.ActionFailed({"retcode": 1200, "wording": "ENOENT"}), Sending.REFUSED),
+    "qq: QQ did not confirm in time": (
+        onebot.ActionFailed({"retcode": 1200, "wording": "Timeout: NTEvent sendMsg"}), Sending.UNKNOWN,
+    ),
+    "qq: no answer for 180 s": (onebot.NetworkError("WebSocket API call timeout"), Sending.UNKNOWN),
+    "qq: an http bridge fails": (onebot.HttpFailed(502), Sending.UNKNOWN),
+    "tg: no answer": (telegram.error.TimedOut(), Sending.UNKNOWN),
+    "tg: the line": (telegram.error.NetworkError("httpx.ReadError: "), Sending.UNKNOWN),
+    "tg: no connection was made": (telegram.error.NetworkError("httpx.ConnectError: refused"), Sending.ABSENT),
+    "tg: bad request": (telegram.error.BadRequest("Wrong file identifier"), Sending.REFUSED),
+    "tg: thrown out": (telegram.error.Forbidden("bot was kicked"), Sending.REFUSED),
+    "tg: too many messages": (telegram.error.RetryAfter(5), Sending.ABSENT),
+    "tg: above 50 MB": (telegram.error.NetworkError("Request Entity Too Large"), Sending.REFUSED),
+    "tg: still starting": (RuntimeError("This HTTPXRequest is not initialized!"), Sending.ABSENT),
+    "discord: above 10 MB": (RuntimeError("413 Payload Too Large: Request Entity Too Large"), Sending.REFUSED),
+    "the file is gone": (FileNotFoundError(2, "No such file"), Sending.REFUSED),
+    "a component it does not take": (ValueError("unsupported"), Sending.REFUSED),
+    "an argument it does not take": (TypeError("unexpected keyword"), Sending.REFUSED),
+    "the answer cannot be read: it was sent": (json.JSONDecodeError("Expecting value", "<html>", 0), Sending.UNKNOWN),
+    "a line that broke": (ConnectionResetError(), Sending.UNKNOWN),
+    "no answer in time": (TimeoutError(), Sending.UNKNOWN),
+    "something we do not know": (KeyError("message_id"), Sending.UNKNOWN),
+    "anything": (Exception("?"), Sending.UNKNOWN),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_what_an_exception_says(name: str) -> None:
+    error, outcome = OUTCOMES[name]
+    assert outcome_of(error) is outcome
+
+
+async def test_a_chat_whose_platform_is_not_there(desk: Callable[..., Desk]) -> None:
+    one = desk()
+    one.delivery._context.platform_manager.platform_insts.clear()
+    assert await one.deliver(live=False) is Sending.ABSENT
+
+
+async def test_a_send_that_never_returns(desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SEND_SECONDS", 0.05)
+    one = desk()
+
+    async def hang(**_: Any) -> None:
+        await asyncio.sleep(60)
+
+    one.client.answers["send"] = hang
+    assert await one.deliver() is Sending.UNKNOWN
+
+
+# ---- through the real adapters ----
+
+
+async def test_on_qq(desk: Callable[..., Desk]) -> None:
+    """The bridge is given the link, then the path, then the file, then the content, then words."""
+    one = desk(Chat("aiocqhttp"))
+    failed = onebot.ActionFailed({"retcode": 1200, "wording": "rich media transfer failed"})
+    one.client.answers["send_group_msg"] = [failed] * 5
+    assert await one.deliver() is Sending.SENT
+    sent = [(params["group_id"], params["message"]) for params in one.client.named("send_group_msg")]
+    assert {group for group, _ in sent} == {1001}
+    kinds = [[(part["type"], str(part["data"].get("file", ""))[:12]) for part in message] for _, message in sent]
+    assert kinds[:4] == [
+        [("video", LINK[:12])],
+        [("video", one.path.as_uri()[:12])],
+        [("file", one.path.as_uri()[:12])],
+        [("video", "base64://AAA")],
+    ]
+    assert [part["type"] for part in sent[4][1]] == ["reply", "text"]
+    assert [part["type"] for part in sent[5][1]] == ["text"], "the message to quote is gone"
+    assert LINK in sent[5][1][0]["data"]["text"]
+
+
+async def test_on_telegram(desk: Callable[..., Desk]) -> None:
+    one = desk(Chat("telegram", "-100123#7"))
+    one.client.answers["send_video"] = telegram.error.BadRequest("Wrong type")
+    assert await one.deliver() is Sending.SENT
+    [video] = one.client.named("send_video")
+    assert (video["chat_id"], video["message_thread_id"], video["video"]) == ("-100123", "7", str(one.path))
+    [file] = one.client.named("send_document")
+    assert (file["document"], file["filename"]) == (str(one.path), "视频_3.mp4")
+    assert one.client.named("send_message") == []
+
+
+async def test_on_telegram_when_nobody_knows(desk: Callable[..., Desk]) -> None:
+    one = desk(Chat("telegram"))
+    one.client.answers["send_video"] = telegram.error.TimedOut()
+    assert await one.deliver() is Sending.UNKNOWN
+    assert one.client.named("send_document", "send_message") == []
+
+
+@pytest.mark.parametrize("platform", ["aiocqhttp", "telegram"])
+async def test_after_a_restart_the_chat_is_found_again(platform: str, desk: Callable[..., Desk]) -> None:
+    one = desk(Chat(platform))
+    assert await one.deliver(live=False) is Sending.SENT
+    [sent] = one.client.named("send_group_msg", "send_video")
+    assert str(sent.get("group_id") or sent.get("chat_id")) == "1001"
+
+
+# ---- words ----
+
+
+@pytest.mark.parametrize("platform", ORDER)
+async def test_who_is_spoken_to_is_quoted_where_others_read_along(platform: str, desk: Callable[..., Desk]) -> None:
+    quoting = platform in ("aiocqhttp", "telegram", "discord", "lark")
+    for group, message_id in ((True, "777"), (False, "777"), (True, "")):
+        chat = Chat(platform, group=group, plain=True)
+        one = desk(chat)
+        one.job = replace(one.job, destination=chat.destination(message_id))
+        assert await one.delivery.say(one.job, "hello") is Sending.SENT
+        [call] = one.client.named("send")
+        quoted = [part.id for part in call["chain"] if isinstance(part, Reply)]
+        assert quoted == (["777"] if quoting and group and message_id else [])
+
+
+async def test_an_unclear_quote_is_not_said_twice(desk: Callable[..., Desk]) -> None:
+    one = desk()
+    one.client.answers["send"] = [TimeoutError()]
+    assert await one.delivery.say(one.job, "hello") is Sending.UNKNOWN
+    assert len(one.client.calls) == 1
+
+
+# Why there is no video → whether its link is shown, for whatever it is worth.
+TOLD = {
+    "too big to fetch": (Why("upstream_failed", "too_big", facts={"limit": "100"}), True),
+    "the chat refused it": (Why("undelivered"), True),
+    "the link leads inside": (Why("upstream_failed", "private_address", facts={"host": "10.0.0.1"}), False),
+    "no web link": (Why("upstream_failed", "not_http"), False),
+    "refused": (Why("refused", reason="no"), False),
+    "it may be there": (Why("unknown_delivery"), False),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+async def test_telling_why(name: str, desk: Callable[..., Desk]) -> None:
+    why, shown = TOLD[name]
+    one = desk()
+    assert await one.delivery.tell(one.job, why) is Sending.SENT
+    [call] = one.client.named("send")
+    assert (LINK in call["chain"][-1].text) == shown
+    assert "#3" in call["chain"][-1].text
+
+
+# ---- acknowledging ----
+
+# acknowledge, emoji works, position, notes → text or not
+ACKNOWLEDGED: dict[str, tuple[str, bool, int | None, tuple[str, ...], bool]] = {
+    "the emoji says it": ("auto", True, None, (), False),
+    "the emoji does not work here": ("auto", False, None, (), True),
+    "it waits: the emoji does not say enough": ("auto", True, 2, (), True),
+    "there is something to know": ("auto", True, None, ("note",), True),
+    "always in words": ("text", True, None, (), True),
+    "never in words": ("emoji", False, 2, ("note",), False),
+}
+
+
+@pytest.mark.parametrize("name", ACKNOWLEDGED)
+async def test_acknowledging(name: str, desk: Callable[..., Desk]) -> None:
+    how, works, position, notes, words = ACKNOWLEDGED[name]
+    one = desk(Chat("telegram"), acknowledge=how)
+    if not works:
+        one.client.answers["set_message_reaction"] = telegram.error.BadRequest("Reaction_invalid")
+    one.delivery.begin(one.job, one.chat.event())
+    await one.delivery.acknowledge(one.job, position, notes)
+    await settled()
+    said = [params["text"] for params in one.client.named("send_message")]
+    assert len(said) == words
+    assert all(note in said[0] for note in notes if words)
+    assert not words or not position or str(position) in said[0]
+
+
+@pytest.mark.parametrize("chat", [Chat("slack"), Chat("telegram")], ids=["no emoji there", "no message to put it on"])
+async def test_acknowledging_where_there_is_no_emoji(chat: Chat, desk: Callable[..., Desk]) -> None:
+    one = desk(chat)
+    one.job = replace(one.job, destination=chat.destination(""))
+    one.delivery.begin(one.job, one.chat.event())
+    await one.delivery.acknowledge(one.job, None, ())
+    assert len(chat.client.named("send", "send_message")) == 1
+
+
+async def test_a_slow_emoji_delays_no_acknowledgement(desk: Callable[..., Desk]) -> None:
+    one = desk(Chat("telegram"), acknowledge="text")
+    never = asyncio.Event()
+
+    async def slow(**_: Any) -> None:
+        await never.wait()
+
+    one.client.answers["set_message_reaction"] = slow
+    one.delivery.begin(one.job, one.chat.event())
+    await asyncio.wait_for(one.delivery.acknowledge(one.job, None, ()), 1)
+    assert len(one.client.named("send_message")) == 1
+
+
+# ---- what is kept ----
+
+
+@pytest.mark.parametrize("mood", [Mood.SUCCESS, Mood.FAILED, Mood.NONE])
+async def test_no_event_is_kept_after_the_last_mark(mood: Mood, desk: Callable[..., Desk]) -> None:
+    one = desk(Chat("telegram"))
+    one.delivery.begin(one.job, one.chat.event())
+    one.delivery.mark(one.job, mood)
+    await until(lambda: not one.emoji._latest)
+    assert (one.delivery._events, one.delivery._begun, one.delivery._background) == ({}, {}, set())
+
+
+async def test_the_chat_s_model_learns_how_it_ended(desk: Callable[..., Desk]) -> None:
+    """In the host's own history, and only where there is a conversation."""
+    await db_helper.initialize()
+    one = desk()
+    manager: Any = one.delivery._context.conversation_manager
+    await one.delivery.note(replace(one.job, state=State.DELIVERED))
+    assert await manager.get_curr_conversation_id(one.chat.origin) is None
+    current = await manager.new_conversation(one.chat.origin)
+    await one.delivery.note(replace(one.job, state=State.DELIVERED))
+    history = json.loads((await manager.get_conversation(one.chat.origin, current)).history)
+    assert [turn["role"] for turn in history] == ["user", "assistant"]
+    assert all("#3" in turn["content"] for turn in history)
+    await db_helper.engine.dispose()
+
+
+# ---- the web chat ----
+
+
+@pytest.fixture
+def open_request() -> Any:
+    """A browser that waits for an answer in this chat."""
+    webchat_queue_mgr.get_or_create_back_queue("request", "page")
+    yield SimpleNamespace(over=lambda: webchat_queue_mgr.remove_back_queue("request"))
+    webchat_queue_mgr.remove_back_queue("request")
+
+
+def page() -> Chat:
+    return Chat("webchat", "webchat!me!page", group=False, plain=True)
+
+
+async def test_a_video_waits_until_the_page_s_request_is_over(open_request: Any, desk: Callable[..., Desk]) -> None:
+    """While it is open the host drops a Video and reports success."""
+    one = desk(page())
+    delivery = asyncio.create_task(one.deliver())
+    await asyncio.sleep(0.02)
+    assert one.forms() == []
+    open_request.over()
+    assert await delivery is Sending.SENT
+    assert one.forms() == ["file"]
+
+
+async def test_a_request_that_stays_open_gets_a_file(
+    open_request: Any, desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WEBCHAT_SECONDS", 0.1)
+    one = desk(page())
+    assert await one.deliver() is Sending.SENT
+    assert one.forms() == ["attachment"]
+
+
+async def test_a_page_that_only_listens_is_not_waited_for(desk: Callable[..., Desk]) -> None:
+    webchat_queue_mgr.get_or_create_back_queue("ws_sub_1", "page")
+    try:
+        one = desk(page())
+        assert await asyncio.wait_for(one.deliver(), 1) is Sending.SENT
+    finally:
+        webchat_queue_mgr.remove_back_queue("ws_sub_1")
