@@ -32,7 +32,8 @@ class EmojiFeedback:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._latest: dict[str, asyncio.Task[bool]] = {}
+        self._latest: dict[str, asyncio.Task[bool]] = {}  # by message
+        self._all: set[asyncio.Task[bool]] = set()
 
     @staticmethod
     def can_mark(destination: Destination) -> bool:
@@ -57,12 +58,14 @@ class EmojiFeedback:
         before = self._latest.get(key)
         task = asyncio.create_task(self._marked(destination, mood, event, before))
         self._latest[key] = task
+        self._all.add(task)
         task.add_done_callback(lambda done: self._latest.pop(key, None) if self._latest.get(key) is done else None)
+        task.add_done_callback(self._all.discard)
         return task
 
     async def close(self) -> None:
         """Stop; a mark more or less does not matter now."""
-        tasks = list(self._latest.values())
+        tasks = list(self._all)
         for task in tasks:
             task.cancel()
         if tasks:
