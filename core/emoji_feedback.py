@@ -9,6 +9,7 @@ from astrbot.api.star import Context
 
 from .models import Destination
 from .outbox import Mood
+from .utils import routing
 
 logger = logging.getLogger("astrbot")
 
@@ -108,7 +109,7 @@ class EmojiFeedback:
 
     async def _set_on_qq(self, destination: Destination, mood: Mood, event: AstrMessageEvent | None) -> None:
         bot = getattr(event, "bot", None) or self._platform(destination).get_client()
-        message = {"message_id": int(destination.message_id)}
+        message = {"message_id": int(destination.message_id), **routing(event)}
         if wanted := EMOJI["aiocqhttp"].get(mood):
             await bot.call_action("set_msg_emoji_like", **message, emoji_id=wanted, set=True)
         if mood is not Mood.PROCESSING:

@@ -91,7 +91,7 @@ class ReferenceStore:
                 continue
             if isinstance(source, bytes):
                 target.write_bytes(source)
-            elif source.is_file():
+            elif os.path.isfile(source):
                 try:
                     os.link(source, target)
                 except OSError:

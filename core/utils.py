@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from astrbot.api.event import AstrMessageEvent
 from astrbot.api.message_components import At, BaseMessageComponent, File, Forward, Image, Node, Nodes, Reply
@@ -66,24 +69,35 @@ def text_without_mentions(event: AstrMessageEvent, text: str) -> str:
     """Take the names of people out of a text: adapters write ``@name(id)`` or ``@name`` where somebody was named."""
     for part in event.get_messages():
         if isinstance(part, At):
-            name, person = re.escape(" ".join(str(part.name or "").split())), re.escape(str(part.qq))
-            for written in (rf"@{name}\({person}\)", f"@{person}", f"@{name}" if name else None):
-                text = re.sub(rf"{written}(?=\s|$)", " ", text) if written else text
-    return " ".join(text.split())
+            name, person = " ".join(str(part.name or "").split()), str(part.qq)
+            text = text.replace(f"@{name}({person})", " ")
+            for written in filter(None, (person, name)):
+                # A name of letters and digits ends where they end; where another ends, only a space can tell.
+                end = r"(?![0-9A-Za-z_])" if re.fullmatch(r"[0-9A-Za-z_]+", written) else r"(?=\s|$)"
+                text = re.sub(rf"@{re.escape(written)}{end}", " ", text)
+    return " ".join(text.encode(errors="replace").decode().split())  # half an emoji cannot be saved
 
 
 async def sources_of(found: Iterable[Found]) -> list[Path | bytes | Reference]:
     """What `ReferenceStore.keep` takes: the local file, the content, or the link of each image."""
     sources: list[Path | bytes | Reference] = []
     for one in found:
-        ref = one.image.url or one.image.file or one.image.path or ""
-        if ref.startswith(("http://", "https://")):
-            sources.append(Reference(url=ref, avatar=one.avatar))
-        elif ref.startswith(("base64://", "data:")):
-            sources.append(await asyncio.to_thread(_decoded, ref))
-        elif ref:
-            sources.append(Path(await one.image.convert_to_file_path() if "://" in ref else ref))
+        refs = [ref for ref in (one.image.url, one.image.file, one.image.path) if ref]
+        local = next((path for path in map(_local, refs) if os.path.isfile(path)), None)
+        if local:
+            sources.append(local)
+        elif link := next((ref for ref in refs if ref.startswith(("http://", "https://"))), None):
+            sources.append(Reference(url=link, avatar=one.avatar))
+        elif inline := next((ref for ref in refs if ref.startswith(("base64://", "data:"))), None):
+            sources.append(await asyncio.to_thread(_decoded, inline))
+        elif refs:
+            sources.append(_local(refs[0]))  # it is not there: whoever reads it says so
     return sources
+
+
+def _local(ref: str) -> Path:
+    """The path in a path or a ``file:`` URI."""
+    return Path(url2pathname(urlsplit(ref).path) if ref.startswith("file:") else ref)
 
 
 def _decoded(ref: str) -> bytes:
@@ -107,7 +121,7 @@ async def _quoted_images(event: AstrMessageEvent, reply: Reply) -> list[Image]:
         return images
     # The host leaves the chain empty when it could not read the message, or a line break follows the command.
     answer = await _ask(event, "get_msg", message_id=_number(reply.id))
-    return await _images_in_segments(event, (answer or {}).get("message"))
+    return await _images_in_segments(event, answer.get("message"))
 
 
 async def _images_of(event: AstrMessageEvent, parts: Iterable[BaseMessageComponent], depth: int = 0) -> list[Image]:
@@ -116,34 +130,29 @@ async def _images_of(event: AstrMessageEvent, parts: Iterable[BaseMessageCompone
         if isinstance(part, Image):
             images.append(part)
         elif isinstance(part, File) and _PICTURE_FILE.search(part.name or ""):
-            images += await _picture_file(part)
+            images.append(_picture_file(part))
         elif isinstance(part, Nodes):
             images += await _images_of(event, [inner for node in part.nodes for inner in node.content], depth + 1)
         elif isinstance(part, Node):
             images += await _images_of(event, part.content, depth + 1)
         elif isinstance(part, Forward):
             answer = await _ask(event, "get_forward_msg", id=part.id)
-            for message in (answer or {}).get("messages") or []:
+            for message in _objects(answer.get("messages")):
                 segments = message.get("message") or message.get("content")
                 images += await _images_in_segments(event, segments, depth + 1)
     return images
 
 
-async def _picture_file(file: File) -> list[Image]:
-    """A picture that was sent as a file, so that it keeps its quality."""
-    try:
-        path = await asyncio.wait_for(file.get_file(), PATIENCE)
-    except (TimeoutError, OSError, ValueError) as error:
-        logger.warning("the picture file %s could not be read: %s", file.name, type(error).__name__)
-        return []
-    return [Image.fromFileSystem(path)] if path else []
+def _picture_file(file: File) -> Image:
+    """A picture that was sent as a file, so that it keeps its quality. A link is fetched later, within our limits."""
+    return Image(file=file.file_ or "", url=file.url or "")
 
 
 async def _images_in_segments(event: AstrMessageEvent, segments: Any, depth: int = 0) -> list[Image]:
     """The images in a OneBot message."""
     images: list[Image] = []
-    for segment in segments if isinstance(segments, list) else ():
-        data = segment.get("data") or {}
+    for segment in _objects(segments):
+        [data] = _objects([segment.get("data")]) or [{}]
         if segment.get("type") == "image" and (data.get("url") or data.get("file")):
             images.append(Image(file=data.get("file") or "", url=data.get("url") or ""))
         elif segment.get("type") == "forward" and data.get("id"):
@@ -153,16 +162,30 @@ async def _images_in_segments(event: AstrMessageEvent, segments: Any, depth: int
     return images
 
 
-async def _ask(event: AstrMessageEvent, action: str, **params: Any) -> Any:
-    """Ask a OneBot bridge; None on other platforms and when it does not know."""
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list that a bridge sent; nothing where it sent something else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+async def _ask(event: AstrMessageEvent, action: str, **params: Any) -> dict[str, Any]:
+    """Ask a OneBot bridge; empty on other platforms and when it does not know."""
     bot = getattr(event, "bot", None)
     if event.get_platform_name() != "aiocqhttp" or bot is None:
-        return None
+        return {}
+    import aiocqhttp.exceptions  # type: ignore[import-untyped]
+
     try:
-        return await asyncio.wait_for(bot.call_action(action, **params), PATIENCE)
-    except (TimeoutError, OSError, RuntimeError, LookupError) as error:  # aiocqhttp's errors are among these
+        answer = await asyncio.wait_for(bot.call_action(action, **params, **routing(event)), PATIENCE)
+    except (TimeoutError, OSError, LookupError, aiocqhttp.exceptions.Error) as error:
         logger.warning("%s was not answered: %s", action, type(error).__name__)
-        return None
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def routing(event: AstrMessageEvent | None) -> dict[str, int]:
+    """Which account a OneBot call is for: an adapter with several of them refuses one that does not say."""
+    account = str(event.get_self_id()) if event else ""
+    return {"self_id": int(account)} if account.isdigit() else {}
 
 
 def _number(value: str | int) -> str | int:

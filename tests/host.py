@@ -30,8 +30,8 @@ class RecordingClient:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.answers: dict[str, Any] = {}  # by name; a list is given out one after the other
 
-    async def call_action(self, action: str, /, **params: Any) -> Any:
-        self.calls.append((action, params))
+    async def call_action(self, action: str, /, *args: Any, **params: Any) -> Any:
+        self.calls.append((action, {"args": args, **params} if args else params))
         answer = self.answers.get(action)
         if isinstance(answer, list):
             answer = answer.pop(0) if answer else None
