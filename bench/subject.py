@@ -133,18 +133,20 @@ async def corpus(name: str, *, server: str, memory: str, disk: str) -> Sample:
 
 
 async def hostile(name: str, *, server: str, memory: str, disk: str, characters: int) -> Sample:
-    """Every kind of hostile answer: ms for the worst, and how much longer it takes for twice the size."""
+    """Every kind of hostile answer, whole and half the size: ms, the best of three."""
     from .hostile import KINDS, make
 
     subject = _subject(name, server, memory, disk)
     took: dict[str, list[float]] = {}
     for kind in KINDS:
         for size in (characters // 2, characters):
-            answer = make(kind, size)
-            gc.collect()
-            began = time.perf_counter()
-            subject.find(answer, PREFIX)
-            took.setdefault(kind, []).append((time.perf_counter() - began) * 1000)
+            answer, tries = make(kind, size), []
+            for _ in range(3):
+                gc.collect()
+                began = time.perf_counter()
+                subject.find(answer, PREFIX)
+                tries.append((time.perf_counter() - began) * 1000)
+            took.setdefault(kind, []).append(min(tries))
     return {
         f"{kind}/{size}": ms for kind, pair in took.items() for size, ms in zip(("half", "whole"), pair, strict=True)
     }
