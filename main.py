@@ -87,8 +87,8 @@ class GiteePlugin(Star):
     async def _run(self, command: str, event: AstrMessageEvent, text: str = "") -> None:
         if self._commands is None:
             event.should_call_llm(True)
-            await event.send(MessageChain([Plain(self._texts.say("starting"))]))
             event.stop_event()
+            await event.send(MessageChain([Plain(self._texts.say("starting"))]))
         else:
             await self._commands.run(command, event, text)
 

@@ -16,7 +16,7 @@ from .capabilities import Capabilities, fit, listed
 from .config import Settings
 from .delivery import Delivery
 from .errors import AuthFailed, BadInput, Failure, Misconfigured
-from .job_ledger import Denied, JobLedger, LedgerFailed, person_of
+from .job_ledger import Denied, JobLedger, LedgerFailed, StaleJob, person_of
 from .job_runner import JobRunner
 from .models import Destination, Job, State, VideoRequest
 from .prompt import Typed, parameter, parse
@@ -71,9 +71,9 @@ class Commands:
         except LedgerFailed:
             answer = self._texts.explain(Misconfigured("ledger").why)
         event.should_call_llm(True)  # the host's name for "this message needs no LLM any more"
+        event.stop_event()  # before the answer: where the bot may not speak, nobody else answers in its place
         if answer:
             await event.send(MessageChain([Plain(answer)]))
-        event.stop_event()
 
     # ---- making a video ----
 
@@ -122,6 +122,8 @@ class Commands:
             launched = await self._runner.launch(job, await self._references.keep(job.id, await sources_of(found)))
         except Failure as failure:
             return self._texts.failed(job.number, failure.why, None)
+        except StaleJob:  # cancelled meanwhile
+            return self._texts.say("cancelled.free", number=job.number) if tool else None
         finally:
             if launched is None:
                 await self._runner.withdraw(job)
@@ -199,6 +201,8 @@ class Commands:
         number = self._number(text, "jobs")
         if number is not None:
             found = [await self._named(event, number)]
+            if not self._may(event, found[0]):
+                return self._texts.say("not_yours", number=number)
         else:
             person = None if event.is_admin() else _person(event)
             found = await self._ledger.latest(event.unified_msg_origin, person=person, most=_SHOWN)

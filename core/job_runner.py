@@ -12,6 +12,7 @@ import random
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -101,8 +102,9 @@ class JobRunner:
 
     async def withdraw(self, job: Job) -> None:
         """End an accepted job before it was launched; whoever withdraws it says why."""
-        await self._save(job.to(State.FAILED, gathering=False, error=BadInput("withdrawn").why, told=True))
-        self._outbox.mark(job, Mood.FAILED)
+        with suppress(StaleJob):  # cancelled meanwhile
+            await self._save(job.to(State.FAILED, gathering=False, error=BadInput("withdrawn").why, told=True))
+            self._outbox.mark(job, Mood.FAILED)
 
     def position_of(self, job: Job) -> int | None:
         """Its place in the queue, from 1; None when it does not wait."""
