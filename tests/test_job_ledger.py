@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from core.errors import Why
-from core.job_ledger import BATCH, REMEMBERED, Denied, JobLedger, LedgerFailed, StaleJob, person_of
+from core import job_ledger as module
+from core.job_ledger import REMEMBERED, Denied, JobLedger, LedgerFailed, StaleJob, person_of
 from core.models import Destination, Job, Reference, Role, State, VideoRequest, VideoResult
 
 ROOT = Path(__file__).parent.parent
@@ -223,8 +224,9 @@ async def test_of_two_saves_at_once_the_first_counts(ledger: JobLedger) -> None:
     assert isinstance(second, StaleJob)
 
 
-async def test_what_is_asked_for_first_is_done_first(ledger: JobLedger) -> None:
+async def test_what_is_asked_for_first_is_done_first(ledger: JobLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Far more than one transaction holds, written and read in between."""
+    monkeypatch.setattr(module, "BATCH", 8)
     order: list[int] = []
 
     async def one(at: int) -> None:
@@ -234,15 +236,15 @@ async def test_what_is_asked_for_first_is_done_first(ledger: JobLedger) -> None:
         assert await ledger.get(added.id) == added
         await ledger.save(added.to(State.FAILED))
 
-    await asyncio.gather(*(one(at) for at in range(3 * BATCH)))
-    assert order == list(range(3 * BATCH))
+    await asyncio.gather(*(one(at) for at in range(30)))
+    assert order == list(range(30))
 
 
 async def test_many_saves_share_few_transactions(ledger: JobLedger, path: Path) -> None:
     """A flush to disk takes milliseconds; three hundred of them in a row would be felt."""
     begun = _wal_commits(path)
-    await asyncio.gather(*(ledger.add(job(at), most=999, now=1000) for at in range(4 * BATCH)))
-    assert _wal_commits(path) - begun <= 6
+    await asyncio.gather(*(ledger.add(job(at), most=999, now=1000) for at in range(2 * module.BATCH)))
+    assert _wal_commits(path) - begun <= 4
 
 
 def _wal_commits(path: Path) -> int:
@@ -385,19 +387,20 @@ async def test_a_full_disk_fails_the_save_and_no_more(ledger: JobLedger, path: P
 
 
 WRITER = """
-    import asyncio, sys
+    import asyncio, itertools, sys
     from pathlib import Path
-    from tests.test_job_ledger import add, job, opened
-    from core.models import State
+    from core.job_ledger import JobLedger
+    from core.models import Destination, Job, State, VideoRequest
 
     async def main():
-        async with opened(Path(sys.argv[1])) as ledger:
-            at = 0
-            while True:
-                one = await add(ledger, job(at), most=10**9)
-                await ledger.save(one.to(State.SUBMITTING))
-                print(at, flush=True)
-                at += 1
+        ledger = JobLedger(Path(sys.argv[1]))
+        await ledger.open()
+        chat = Destination("napcat:GroupMessage:1001", "aiocqhttp", "42")
+        for at in itertools.count():
+            job = Job(id=f"job-{at}", backend="grok", request=VideoRequest("a cat"), destination=chat)
+            one = await ledger.add(job, most=10**9, now=1000)
+            await ledger.save(one.to(State.SUBMITTING))
+            print(at, flush=True)
 
     asyncio.run(main())
 """
