@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from core.errors import Why
 from core import job_ledger as module
+from core.errors import Why
 from core.job_ledger import REMEMBERED, Denied, JobLedger, LedgerFailed, StaleJob, person_of
 from core.models import Destination, Job, Reference, Role, State, VideoRequest, VideoResult
 
