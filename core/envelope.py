@@ -24,9 +24,11 @@ def _any(pattern: str, chinese: tuple[str, ...] = ()) -> re.Pattern[str]:
 _REFUSED = _any(
     r"moderat(ion|ed|or)|content[ _-]?(polic|filter|safety)|safety|(usage|community) (guideline|polic|standard)|unsafe"
     r"|responsible ai|\bnsfw\b|inappropriate|polic(y|ies).{0,20}violat|violat.{0,40}(polic|guideline|terms|rule)"
-    r"|prohibited[ _](content|use)|sensitive (content|word|information)|copyrighted|sexual|public figure"
+    r"|prohibited[ _](content|use)|(sensitive|explicit|adult|disallowed|harmful) (content|word|information|material)"
+    r"|copyrighted|sexual|nudity|public figure|likeness"
     r"|(prompt|content|generated video).{0,20}(flagged|blocked|filtered|rejected)"
-    r"|\b(can.?not|can.?t|unable to|won.?t) (help|assist|comply|fulfil)",
+    r"|\b(can.?not|can.?t|unable to|won.?t) (help|assist|comply|fulfil)"
+    r"|\bI( am|.m)? (can.?not|can.?t|unable to|won.?t) (create|generate|make|produce)",
     words.REFUSALS,
 )
 _QUOTA = _any(

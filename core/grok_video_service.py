@@ -328,9 +328,11 @@ class GrokVideoService:
                 on_text=reader.feed,
             )
             if len(answer.text) > _LARGE:
-                return await asyncio.to_thread(reader.result, answer)
-            return reader.result(answer)
+                result = await asyncio.to_thread(reader.result, answer)
+            else:
+                result = reader.result(answer)
         except Failure as failure:
             # Some gateways repeat the key they refuse, and it may look like any word.
             failure.why = replace(failure.why, reason=scrub(failure.why.reason, key))
             raise
+        return replace(result, private=True) if key in result.url else result

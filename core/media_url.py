@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from html.entities import html5
 from itertools import chain, islice
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from . import words
 
@@ -52,6 +52,7 @@ _FENCE_HEAD = re.compile(r"\s*\w{0,10}\s*")
 
 _SERVED = re.compile(r"/files/videos?(?:/[^/.]+)?$|/media/videos/[^/]+$|/videos/[^/]+/(?:content|download)$")
 _PICTURES = re.compile(r"/(?:images?|img|pictures?|thumb\w*|covers?|posters?|previews?)(?:/|$)", re.IGNORECASE)
+_INNER = re.compile(r"[?&][\w-]{1,40}=(https?(?::|%3A)(?:/|%2F){2}[^&#]+)", re.IGNORECASE)
 _SNAPSHOT = re.compile(r"[?&](?:x-oss-process=video/snapshot|ci-process=snapshot|vframe/)", re.IGNORECASE)
 
 # Names are compared without case, - and _: upstreams agree on the words, not on their spelling.
@@ -61,6 +62,7 @@ _LINK_KEYS = (
 )  # fmt: skip
 _VIDEO_KEYS = ("video", "videos", "videourls", "outputvideos")
 _PLAIN_KEYS = ("url", "uri", "gcsuri")
+_JOB_KEYS = ("status", "state", "taskstatus", "format")
 _CONTAINERS = (
     "data", "output", "outputs", "result", "results", "taskresult", "metadata", "response", "generatevideoresponse",
     "generatedsamples", "content", "detail", "file", "files", "media", "assets", "attachments", "items", "generations",
@@ -246,6 +248,8 @@ def _rank(one: _Found) -> int:
         return 2 if _says(named or one.intro, _OTHER) else 1
     if _is_something_else(one.url) or _says(named, _OTHER):
         return 0
+    if (inner := _INNER.search(one.url)) and is_video(unquote(inner[1])):
+        return 3  # a redirector
     return 3 if _says(named, _FILE) else 4 if _says(named, _VIDEO) else 0
 
 
@@ -307,38 +311,46 @@ def _alone(text: str) -> Iterator[str]:
 # ---- in typed fields ----
 
 
-def _in_json(value: Any, depth: int = 0) -> Iterator[str]:
+def _in_json(value: Any, depth: int = 0, is_job: bool = False) -> Iterator[str]:
+    """Links in an answer, the surest first.
+
+    Args:
+        is_job: it belongs to something that has a status: then its plain ``url`` is the result.
+    """
     if depth > _DEEPEST:
         return
     if isinstance(value, list):
         for item in value[:_MOST]:
             if isinstance(item, dict | list):
-                yield from _in_json(item, depth + 1)
+                yield from _in_json(item, depth + 1, is_job)
             elif (url := _typed(item)) and is_video(url):
                 yield url
         return
     if not isinstance(value, dict):
         return
     fields = {str(key).replace("_", "").replace("-", "").lower(): item for key, item in value.items()}
+    kinds = [str(fields.get(key, "")) for key in ("type", "mimetype", "contenttype")]
+    is_job |= any(key in fields for key in _JOB_KEYS) or not str(fields.get("object", "chat")).startswith("chat")
+    sure = any(kind.startswith("video") for kind in kinds)
+    unsure = any(kind.startswith(("image", "audio")) for kind in kinds)
     for key in _LINK_KEYS:
         if url := _typed(fields.get(key)):
             yield url
     for key in _VIDEO_KEYS:
         videos = fields.get(key)
         for item in videos[:_MOST] if isinstance(videos, list) else [videos]:
+            if isinstance(item, dict) and item.get("respect_moderation") is False:
+                continue  # xAI: what is there is not to be shown
             if url := _typed(item):
                 yield url
             else:
-                yield from _in_json(item, depth + 1)
-    kinds = [str(fields.get(key, "")) for key in ("type", "mimetype", "contenttype")]
-    sure = any(kind.startswith("video") for kind in kinds)
-    is_job = any(key in fields for key in ("status", "object", "format"))
+                yield from _in_json(item, depth + 1, is_job)
     for key in (*_PLAIN_KEYS, "output", "failreason"):
         url = _typed(fields.get(key))
-        if url and (is_video(url) or (key in _PLAIN_KEYS and sure) or (key == "url" and is_job)):
+        if url and (is_video(url) or (key in _PLAIN_KEYS and sure) or (key == "url" and is_job and not unsure)):
             yield url
     for key in _CONTAINERS:
-        yield from _in_json(fields.get(key), depth + 1)
+        yield from _in_json(fields.get(key), depth + 1, is_job)
 
 
 def _typed(value: Any) -> str | None:
@@ -395,10 +407,9 @@ def _path(url: str) -> str:
 
 def _extension(url: str) -> str:
     """Lower-case extension of the path's last part; the query and the host do not count."""
-    path = _path(url).rpartition("://")[2]
-    if "/" not in path:
-        return ""
-    match = re.search(r"\.([A-Za-z0-9]{2,5})$", path[-64:])
+    _, slash, name = _path(url).rpartition("://")[2].rpartition("/")
+    name = re.split(r"[&;!@]", name, maxsplit=1)[0]  # what clouds write behind it: v.mp4;id=1, t.jpg!small, t.jpg@100w
+    match = re.search(r"\.([A-Za-z0-9]{2,5})$", name[-16:]) if slash else None
     return match[1].lower() if match else ""
 
 
@@ -426,8 +437,8 @@ def _clean(url: str) -> str:
         if url[end] in surplus:
             surplus[url[end]] -= 1
     url = url[:end]
-    emphasised = url.rstrip("_")
-    return emphasised if _extension(emphasised) in VIDEO_TYPES else url
+    bare = url.rstrip("_/")  # _emphasis_, and the slash of <video src=…/>
+    return bare if _extension(bare) in VIDEO_TYPES else url
 
 
 def _balanced(run: str) -> str:

@@ -26,8 +26,8 @@ OTHER_LABELS = (
 
 # How upstreams word a refusal by moderation (upstreams.md §2.3, §3, §4, §6, §7); passing it is none.
 REFUSALS = (
-    "审核(?!通过|中)", "违规", "违禁", "敏感", "不合规", "违反", "涉嫌", "不当内容", "不适当", "不适宜", "色情",
-    "内容安全", "安全策略", "安全限制",
+    "审[核查](?!通过|中)", "违规", "违禁", "敏感", "不合规", "违反", "涉嫌", "不当内容", "不适当", "不适宜", "色情",
+    "血腥", "裸露", "内容安全", "安全(?:策略|限制|机制|系统)", "(?:无法|不能).{0,6}[此这该]类",
 )  # fmt: skip
 QUOTA = ("额度", "余额", "欠费", "资源包", "配额不足", "充值", "积分不足", "点数不足", "次数已用", "套餐已")
 # Only words that say that nothing was taken: "busy, try again later" stands under many a crash, too.

@@ -124,6 +124,7 @@ def test_presets_are_read_line_by_line() -> None:
     ]
     found, odd = load({"video": {"presets": lines}})
     assert found.video.presets == {"慢镜": "slow motion", "推进": "slow zoom: in", "a": "b"}
+    assert {key for key, _ in odd} == {"odd_preset"}
     assert [facts["line"] for _, facts in odd] == ["no colon", ":no name", "no prompt:", "a b:c", "@x:y", "7"]
 
 

@@ -62,6 +62,7 @@ CASES: dict[type[Failure], list[tuple[str, int, Any]]] = {
         ("a parameter of a model, not the model", 400, openai("model veo3: duration 15 is not supported")),
         ("a token that is no key", 400, openai("max_tokens is required")),
         ("busy words under a definite no", 400, openai("image too large, please retry with a smaller one")),
+        ("words of another row under a definite no", 422, {"detail": "the frame rate limit is 24"}),
         ("HTTP says fine, the type does not", 200, openai("bad", type_="invalid_request_error")),
         ("HTTP says fine, the words do not", 200, {"id": "", "status": "error", "error": "prompt is required"}),
         ("HTTP says fine, the code does not", 200, {"code": 400, "msg": "no"}),
@@ -101,6 +102,7 @@ CASES: dict[type[Failure], list[tuple[str, int, Any]]] = {
         ("403 in Chinese", 403, {"message": "该令牌状态不可用"}),
         ("HTTP says fine", 200, {"success": False, "message": "Unauthorized"}),
         ("HTTP says fine, the code does not", 200, openai("who are you", 401)),
+        ("HTTP says fine, the body's status does not", 200, {"status": 401, "message": "who are you"}),
         ("a wrong key in Chinese", 400, openai("API Key 无效")),
         ("a wrong key in Chinese, the other way round", 400, openai("无效的 API Key")),
         ("an expired token", 403, openai("token expired")),
@@ -120,6 +122,8 @@ CASES: dict[type[Failure], list[tuple[str, int, Any]]] = {
         ("xAI's free credits", 429, {"error": "Free usage quota exceeded. Purchase credits"}),
         ("credits that are low", 400, openai("Your credit balance is too low")),
         ("no credits", 403, openai("You have no credits left")),
+        ("no more credits", 400, openai("You are out of credits")),
+        ("a limit on spending", 400, openai("monthly spending limit reached")),
         ("points instead of money", 200, {"code": 1, "message": "积分不足"}),
     ],
     Retryable: [
@@ -212,6 +216,9 @@ REASONS: list[tuple[str, Any, str]] = [
     ("FastAPI", {"detail": "the words"}, "the words"),
     ("a list of errors", {"errors": [{"message": "the words"}]}, "the words"),
     ("Gitee's task", {"status": "failure", "output": {"error": {"code": 500, "message": "the words"}}}, "the words"),
+    *((key, {key: "the words"}, "the words") for key in ("errors", "error_message", "error_msg", "errmsg", "msg")),
+    *((key, {key: "the words"}, "the words") for key in ("reason", "output", "fail_reason", "error_description")),
+    ("data", {"code": 1, "data": {"message": "the words"}}, "the words"),
     ("JSON in JSON", openai('{"error": {"message": "the words"}}'), "the words"),
     ("JSON behind words", {"message": 'upstream: {"error": {"message": "the words"}}'}, "the words"),
     ("a Python dict in JSON", openai("{'error': {'message': 'the words', 'code': None}}"), "the words"),
@@ -245,6 +252,7 @@ DELAYS: list[tuple[str, dict[str, str], Any, float | None]] = [
 def test_the_delay_that_is_asked_for(headers: dict[str, str], body: Any, delay: float | None) -> None:
     failure = named(429, body, headers)
     assert isinstance(failure, Retryable)
+    assert failure.why.cause == "busy"
     assert failure.retry_after == delay
 
 

@@ -27,6 +27,11 @@ def test_a_failure_is_kept_whole(kind: type[Failure]) -> None:
     assert stored.validate_json(stored.dump_json(why)) == why
 
 
+def test_what_is_retried_was_certainly_not_billed() -> None:
+    assert Retryable.billed == "no"
+    assert UnknownCharge.billed == "perhaps"
+
+
 def test_kinds_are_words_of_their_own() -> None:
     assert UnknownCharge.kind == "unknown_charge"
     assert len({kind.kind for kind in ALL}) == len(ALL)
@@ -73,7 +78,7 @@ def test_a_key_of_three_letters_would_take_half_the_words_with_it() -> None:
 def test_long_words_are_cut() -> None:
     assert scrub("x " * 250) == ("x " * 250).strip()
     cut = scrub("x " * 400)
-    assert len(cut) == errors.REASON_LIMIT
+    assert len(cut) == errors.REASON_LIMIT == 500
     assert cut.endswith("…")
 
 

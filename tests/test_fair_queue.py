@@ -146,4 +146,8 @@ async def test_no_place_is_lost_or_doubled(seed: int) -> None:
     async with asyncio.timeout(1):
         for number in range(3):
             await queue.enter("c", f"after {number}")
+    fourth = asyncio.create_task(queue.enter("c", "fourth"))
+    await asyncio.sleep(0)
+    assert not fourth.done()
+    fourth.cancel()
     assert inside == 0

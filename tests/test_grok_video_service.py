@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.capabilities import Capabilities
 from core.config import VideoSettings
 from core.errors import (
     BadInput,
@@ -150,6 +151,29 @@ async def test_each_generation_has_its_spelling(
     assert (await sent(request_, model)).get("video_config") == config
 
 
+FRAMES = ("16:9", "9:16", "1:1")
+MODELS: list[tuple[str, str, Capabilities]] = [
+    ("0.9 draws a picture where it is given none", "grok-imagine-0.9", Capabilities(False, 1, (), (), ())),
+    (
+        "1.0 goes on by rounds",
+        "grok-imagine-1.0-video",
+        Capabilities(True, 1, tuple(range(6, 31)), (*FRAMES, "3:2", "2:3"), ("480p", "720p")),
+    ),
+    (
+        "the later one has steps",
+        "grok-imagine-video",
+        Capabilities(True, 7, (6, 10, 12, 16, 20), FRAMES, ("480p", "720p")),
+    ),
+    ("an alias may be any of them", "my-video", Capabilities()),
+]
+
+
+@pytest.mark.parametrize(("model", "can"), [pytest.param(*case[1:], id=case[0]) for case in MODELS])
+def test_what_each_generation_can_do(model: str, can: Capabilities) -> None:
+    service = GrokVideoService(VideoSettings(), None)  # type: ignore[arg-type]
+    assert service.capabilities(model) == can
+
+
 # ---- recorded answers ----
 
 
@@ -260,6 +284,7 @@ FORMS: list[tuple[str, str, str]] = [
     ("a field of the message", message("done", videos=[{"url": SIGNED}]), SIGNED),
     ("an attachment of the message", message("", attachments=[{"type": "video", "url": SIGNED}]), SIGNED),
     ("a field of a delta", stream({"content": "done", "video_url": SIGNED}), SIGNED),
+    ("a page beside the choices", json.dumps({**json.loads(message(V)), "metadata": {"url": f"{ROOT}/a/b"}}), V),
     ("a field beside the choices", json.dumps({**json.loads(message("done")), "video_url": SIGNED}), SIGNED),
     ("the old completions", json.dumps({"choices": [{"text": V}]}), V),
     ("the message is the text", json.dumps({"choices": [{"message": V}]}), V),
@@ -310,6 +335,8 @@ NOTHING: list[tuple[str, str, type[Failure], str]] = [
     ("a refusal", message("抱歉，内容审核未通过"), Refused, ""),
     ("a refusal in English", message("I'm sorry, but I can't help with that."), Refused, ""),
     ("a refusal behind a long log", message("进度 1%\n" * 2000 + "您的提示词包含敏感内容"), Refused, ""),
+    ("a refusal to make it", message("Sorry, I can't create videos of real people."), Refused, ""),
+    ("a refusal to make such things", message("抱歉，我无法为您生成此类视频。"), Refused, ""),
     ("a refusal in its own field", message(None, refusal="no"), Refused, ""),
     ("a refusal as the finish", message("", finish="content_filter"), Refused, ""),
     ("a refusal as Google's finish", message("", finish="PROHIBITED_CONTENT"), Refused, ""),
@@ -398,6 +425,11 @@ async def test_a_key_that_an_answer_repeats_is_not_told() -> None:
     result, _ = await submitted(Answer(401, {}, '{"error":{"message":"无效的令牌 hunter22"}}'))
     assert isinstance(result, Failure)
     assert result.why.reason == "无效的令牌 ***"
+
+
+async def test_a_link_that_holds_the_key_is_private() -> None:
+    result, _ = await submitted(Answer(200, {}, stream(f"{ROOT}/1.mp4?key=hunter22")))
+    assert result == VideoResult(f"{ROOT}/1.mp4?key=hunter22", private=True)
 
 
 async def test_an_address_that_is_none_is_said_before_anything_is_sent() -> None:

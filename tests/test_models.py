@@ -68,6 +68,11 @@ def test_every_state_can_come_to_an_end() -> None:
         assert State.DELIVERED in reachable(state) | {state}
 
 
+def test_names_that_stand_in_peoples_databases_do_not_change() -> None:
+    assert " ".join(State) == ("accepted submitting running ready delivering delivered failed cancelled unknown")
+    assert " ".join(Role) == "first_frame last_frame reference"
+
+
 def test_a_job_is_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         JOB.state = State.READY  # type: ignore[misc]
