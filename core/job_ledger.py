@@ -169,7 +169,7 @@ class JobLedger:
         self._waiting.append((work, future))
         if self._pump is None:
             self._pump = asyncio.create_task(self._work_off(), name="gitee-ledger")
-        return await asyncio.shield(future)
+        return await future
 
     async def _work_off(self) -> None:
         loop = asyncio.get_running_loop()
@@ -184,7 +184,6 @@ class JobLedger:
                     continue
                 if isinstance(outcome, BaseException):
                     future.set_exception(outcome)
-                    future.exception()  # a caller that was cancelled never asks for it
                 else:
                     future.set_result(outcome)
         self._pump = None

@@ -226,7 +226,6 @@ def _fits(image: Image.Image, raw: Path, max_side: int, max_bytes: int) -> bool:
         and max(image.size) <= max_side
         and raw.stat().st_size <= max_bytes
         and not _exif(image)  # this reads a PNG to its end, where text may stand too
-        and not getattr(image, "is_animated", False)
         and {str(key).lower() for key in image.info} <= _HARMLESS
     )
 

@@ -22,7 +22,7 @@ class _Step:
 UNREAD = _Step("unread")  # first step only: do not read the request's body yet
 READ = _Step("read")  # read it now
 RESET = _Step("reset")  # the line breaks: RST
-HANG = _Step("hang")  # say nothing more until the other side goes
+HANG = _Step("hang")  # say nothing more, and read nothing more
 KEEP = _Step("keep")  # leave the connection open for another request
 Step = bytes | _Step | Callable[[], Awaitable[object]]  # a callable is awaited: a pause, an event of the test's
 Act = Sequence[Step]
@@ -94,7 +94,7 @@ class ScriptedServer:
     async def _serve(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if self._greeting:
-                await self._do(self._greeting, reader, writer)
+                await self._do(self._greeting, writer)
                 return
             while await self._play(number, reader, writer):
                 pass
@@ -121,10 +121,10 @@ class ScriptedServer:
                 self.requests.append(request)
             if step is KEEP:
                 return True
-            await self._do(step, reader, writer)
+            await self._do(step, writer)
         return False
 
-    async def _do(self, step: Step, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _do(self, step: Step, writer: asyncio.StreamWriter) -> None:
         if isinstance(step, bytes):
             writer.write(step)
             await writer.drain()
@@ -133,6 +133,6 @@ class ScriptedServer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
         elif step is HANG:
-            await reader.read()
+            await asyncio.Event().wait()
         elif not isinstance(step, _Step):
             await step()

@@ -267,17 +267,19 @@ def test_what_is_no_picture_is_refused(name: str, tmp_path: Path) -> None:
 
 
 BOMBS = {
-    "above our limit": (9000, 9000),
-    "above what Pillow warns of": (10_000, 10_000),
-    "above what Pillow refuses": (60_000, 60_000),
+    "above our limit": (9000, 9000, "picture_too_big"),
+    "above what Pillow warns of": (10_000, 10_000, "picture_too_big"),
+    "above what Pillow refuses": (60_000, 60_000, "picture_unreadable"),
 }
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_not_unpacked(name: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput):
-        made(tmp_path, png_of(*BOMBS[name], rows=bytes(1000)))
+    width, height, cause = BOMBS[name]
+    with pytest.raises(BadInput) as caught:
+        made(tmp_path, png_of(width, height, rows=bytes(1000)))
+    assert caught.value.why.cause == cause
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's about the damage

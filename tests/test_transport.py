@@ -311,10 +311,11 @@ async def test_every_paid_request_has_a_connection_of_its_own(transport: Transpo
         assert [request.connection for request in server.requests] == [1, 2, 3]
 
 
-async def test_cookies_are_not_kept(transport: Transport) -> None:
+async def test_cookies_are_not_kept(transport: Transport, internet: Internet) -> None:
+    internet["gw.example.com"] = PUBLIC
     async with ScriptedServer([answer(b"", 200, "Set-Cookie: session=1; Path=/")], [HELLO]) as server:
-        await create(server.url, transport)
-        await create(server.url, transport)
+        await create(server.link("/", "gw.example.com"), transport)
+        await create(server.link("/", "gw.example.com"), transport)
         assert "cookie" not in server.requests[1].headers
 
 

@@ -330,6 +330,7 @@ async def test_cancelling_a_video_inside_the_answer_leaves_nothing(
     download = world.manager().download("data:video/mp4;base64," + base64.b64encode(clip("mp4")).decode(), CHAT, 1)
     await written.wait()
     await download.cancel()
+    await asyncio.sleep(0.08)
     assert world.files() == []
 
 
