@@ -15,13 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from . import words
 
-VIDEO_TYPES = {
-    "mp4": "video/mp4",
-    "m4v": "video/mp4",
-    "mov": "video/quicktime",
-    "webm": "video/webm",
-    "mkv": "video/x-matroska",
-}
+VIDEO_TYPES = frozenset({"mp4", "m4v", "mov", "webm", "mkv"})
 _NOT_VIDEO = frozenset(
     "jpg jpeg png webp gif bmp svg avif heic ico htm html css js json txt xml md pdf zip mp3 wav m3u8".split()  # noqa: SIM905 (a list of words reads best as words)
 )
@@ -94,7 +88,7 @@ def from_text(text: str, root: str) -> str | None:
     if inline := _INLINE.search(text):
         return inline[0]
     tags = list(islice(_TAG.finditer(text), _MOST))
-    links = chain(_elements(text, tags), _embedded_json(text, root), _linked(text, tags), _lines(text), _alone(text))
+    links = chain(_elements(text, tags), _embedded_json(text), _linked(text, tags), _lines(text), _alone(text))
     return next((link for url in links if (link := _absolute(url, root))), None)
 
 
@@ -203,27 +197,28 @@ def _elements(text: str, tags: list[re.Match[str]]) -> Iterator[str]:
     for tag in tags:
         if tag[1].lower() == "a" or _says(_intro(text, tag.start()), _INPUT):
             continue
-        attributes = dict(_attributes(tag[2]))
+        attributes = _attributes(tag[2])
         url = attributes.get("src", "")
         other = attributes.get("type", "").startswith(("audio/", "image/"))
         if _SRC.match(url) and _extension(url) not in _NOT_VIDEO and not other:
             yield url
 
 
-def _attributes(attributes: str) -> Iterator[tuple[str, str]]:
+def _attributes(attributes: str) -> dict[str, str]:
+    found: dict[str, str] = {}
     for match in _ATTRIBUTE.finditer(attributes):
         quoted = (match[2] or match[3] or "").strip().partition("\\")[0].replace(" ", "%20")
         value = quoted or _clean(match[4] or "")
-        if value and len(value) <= _LONGEST:
-            yield match[1].lower(), value
+        if len(value) <= _LONGEST:
+            found.setdefault(match[1].lower(), value)
+    return found
 
 
-def _embedded_json(text: str, root: str) -> Iterator[str]:
+def _embedded_json(text: str) -> Iterator[str]:
     """The whole text, a fenced block of it, or what stands in its outermost braces, is JSON."""
     blocks = [text, *text.split("```", 40)[1::2], text[text.find("{") : text.rfind("}") + 1]]
     for block in blocks:
-        head = _FENCE_HEAD.match(block)
-        block = block[head.end() :].rstrip() if head else block
+        block = _FENCE_HEAD.sub("", block, count=1).rstrip()
         if block[:1] in ("{", "["):
             try:
                 found = json.loads(block)
@@ -257,7 +252,7 @@ def _anchors(text: str, tags: list[re.Match[str]]) -> Iterator[_Found]:
     for tag in tags:
         if tag[1].lower() == "a":
             inner = re.split(r"</a\b", text[tag.end() : tag.end() + 200], maxsplit=1, flags=re.IGNORECASE)[0]
-            url = dict(_attributes(tag[2])).get("href", "")
+            url = _attributes(tag[2]).get("href", "")
             if _SRC.match(url):
                 yield _Found(url, re.sub(r"<[^<>]*>", " ", inner).strip(), _intro(text, tag.start()))
 
@@ -286,7 +281,7 @@ def _bare(text: str) -> Iterator[_Found]:
 def _intro(text: str, at: int) -> str:
     """The last words before a place, within their sentence."""
     before = text[max(0, at - 40) : max(0, at)].rstrip(" \t\r\n`*_~(<[（「『【")
-    return re.split(r"\S*/\S*|[\n<>，。；,;!！]", before)[-1]
+    return re.split(r"\S*/\S*|[\n<>，。；,;!！?？]|\.\s", before)[-1]
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -12,12 +12,12 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 ASPECT_RATIOS = {"横屏": "16:9", "竖屏": "9:16", "方形": "1:1"}
 SECONDS = "秒"
 
-# What a link's label says that it leads to (upstreams.md §9): the file, the video, what we gave, something else.
+# What a link's label says that it leads to (upstreams.md §9): the file, the video, one that was given, something else.
 FILE_LABELS = ("下载", "直链", "download")
 VIDEO_LABELS = ("视频", "播放", "观看", "成片", "video", "watch", "play")
 INPUT_LABELS = (
-    "参考视频", "参考图", "参考素材", "输入视频", "输入图", "输入素材", "原视频", "原始视频", "原始素材", "上传的",
-    "input", "source video", "original video", "reference video", "uploaded",
+    "参考视频", "输入视频", "(?<!还)原视频", "原始视频", "上传的视频",
+    "input video", "source video", "original video", "reference video", "uploaded video",
 )  # fmt: skip
 OTHER_LABELS = (
     "预览", "原始数据", "封面", "缩略图", "进度", "任务", "官网", "文档", "教程", "帮助", "控制台", "后台",
