@@ -100,7 +100,7 @@ def build(request: VideoRequest, model: str) -> Body:
 
 # What every chunk and every message has; anything else in them may hold the video.
 _OF_CHUNKS = {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
-_OF_MESSAGES = {"role", "content", "reasoning_content", "refusal"}
+_OF_MESSAGES = {"role", "content", "reasoning_content", "reasoning", "refusal"}
 _COMPLAINTS = ("message", "msg", "detail", "errors", "error_message", "fail_reason")
 
 
@@ -204,7 +204,7 @@ class ChatReader:
         if isinstance(message.get("refusal"), str) and message["refusal"]:
             self._refused = True
             said.append(message["refusal"])
-        thought = message.get("reasoning_content")
+        thought = message.get("reasoning_content") or message.get("reasoning")
         thoughts = [thought] if isinstance(thought, str) else []
         self._content += said
         self._thoughts += thoughts

@@ -320,6 +320,7 @@ NOTHING: list[tuple[str, str, type[Failure], str]] = [
     ("an empty object", "{}", UnknownCharge, "empty"),
     ("no choices", '{"choices":[]}', UnknownCharge, "empty"),
     ("only thoughts", stream(GENERATING), UnknownCharge, "empty"),
+    ("only thoughts by another name", stream({"reasoning": f"draft {V}"}), UnknownCharge, "empty"),
     ("only progress", stream("<think>视频已生成34%</think>"), UnknownCharge, "empty"),
     ("words", message("视频生成完成"), UnknownCharge, "no_link"),
     ("half a JSON", message(V)[:60], UnknownCharge, "cut"),
