@@ -1,4 +1,4 @@
-"""The recorded answers of upstreams (tests/corpus; format: docs of the corpus in its own fields)."""
+"""The recorded answers of upstreams in tests/corpus, and what each of them means."""
 
 from __future__ import annotations
 
