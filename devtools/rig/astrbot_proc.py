@@ -225,7 +225,7 @@ class AstrBot:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
             while True:
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                    async with http.get(f"{self.url}/api/stat/versions") as answer:
+                    async with http.get(f"{self.url}/") as answer:
                         if answer.status == 200:
                             return
                 assert time.monotonic() < deadline, f"the dashboard does not answer:\n{self.log()[-4000:]}"
