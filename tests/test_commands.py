@@ -469,11 +469,13 @@ async def test_numbers(command: str, language: Language, room: Any) -> None:
     await one.idle()
     for typed, meant in NUMBERS.items():
         [answer] = await one.say(command, typed)
-        missing = one.texts.say("bad_input.no_such_job", number=int(typed)) if meant != "1" else None
-        assert (answer == missing) == (meant == "no_such_job"), typed
+        if meant == "1":
+            assert "#1" in answer, typed
+        else:
+            assert answer == one.texts.say("bad_input.no_such_job", number=int(typed)), typed
         await one.idle()
+    said = one.texts.say("bad_input.bad_number", command=f"/{COMMANDS[command][0]}")
     for typed in NO_NUMBERS:
-        said = one.texts.say("bad_input.bad_number", command=f"/{COMMANDS[command][0]}")
         assert await one.say(command, typed) == [said], typed
 
 
@@ -518,6 +520,17 @@ async def test_sending_again(language: Language, room: Any) -> None:
     assert await one.say("resend", "2") == [one.texts.say("no_video_in", number=2, state=one.texts.say("state_failed"))]
     assert len(one.backend.creates) == 2
     assert one.delivery._events == {}
+
+
+async def test_sending_again_answers_the_command_s_own_message(room: Any) -> None:
+    """Some platforms let a bot speak only in answer to a message (qq_official)."""
+    one = await room()
+    await one.say("video", "a cat", PICTURE)
+    await one.idle()
+    one.delivery._context.platform_manager.platform_insts.clear()
+    await one.say("resend")
+    await one.idle()
+    assert one.videos() == 2
 
 
 async def test_sending_again_what_is_being_sent(room: Any) -> None:

@@ -325,7 +325,7 @@ async def test_a_send_that_never_returns(desk: Callable[..., Desk], monkeypatch:
         await asyncio.sleep(60)
 
     one.client.answers["send"] = hang
-    assert await one.deliver() is Sending.UNKNOWN
+    assert await asyncio.wait_for(one.deliver(), 2) is Sending.UNKNOWN
 
 
 # ---- through the real adapters ----

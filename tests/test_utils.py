@@ -260,6 +260,7 @@ MENTIONS: dict[str, tuple[str, list[Any], str]] = {
     "the name alone": ("@小明 跳舞", [At(qq="7", name="小明")], "跳舞"),
     "the name alone, a longer one is another": ("@小明明 跳舞", [At(qq="7", name="小明")], "@小明明 跳舞"),
     "a backend that is called like somebody": ("@grok x", [At(qq="7", name="other")], "@grok x"),
+    "the name alone, with brackets": ("@a(b)*? x", [At(qq="7", name="a(b)*?")], "x"),
     "white space": ("  a \n b\t c ", [], "a b c"),
     "half an emoji": ("a \ud83d b", [], "a ? b"),
 }
