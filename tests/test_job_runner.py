@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -687,24 +688,29 @@ async def test_cancelling_a_moment_late_leaves_the_send_alone(world: World) -> N
 
 
 async def test_cancelling_in_the_very_moment_it_is_done(world: World) -> None:
-    """The result is being saved as the driver is stopped: another driver takes the job up."""
-    reached, let_go = asyncio.Event(), asyncio.Event()
-
-    async def hold(job: Job) -> None:
-        if job.state is S.READY and not reached.is_set():
-            reached.set()
-            await let_go.wait()
-
-    world.ledger.before = hold
+    """The ledger still says that it renders, and the result is next in line to be saved: another driver takes it up."""
+    gate, asked, saving = Gate(), threading.Event(), asyncio.Event()
+    world.backend.steps.append(gate)
     job = await world.order()
-    await reached.wait()
-    copy = await world.ledger.get(job.id)
-    let_go.set()
-    await asyncio.sleep(0)
-    answered = await world.runner.cancel(copy)
-    ended = await world.over(job)
-    assert (answered.state, ended.state) in [(S.READY, S.DELIVERED), (S.CANCELLED, S.CANCELLED)]
-    assert len(world.outbox.delivered) == (ended.state is S.DELIVERED)
+    await gate.reached.wait()
+    commit = world.ledger._commit
+
+    def slowly(works: Any) -> Any:
+        asked.set()
+        time.sleep(0.05)
+        return commit(works)
+
+    async def note(job: Job) -> None:
+        saving.set()
+
+    world.ledger._commit, world.ledger.before = slowly, note  # type: ignore[method-assign]
+    cancelling = asyncio.create_task(world.runner.cancel(job))
+    await until(asked.is_set)
+    gate.let_go.set()
+    await saving.wait()
+    assert (await cancelling).state is S.READY
+    assert (await world.over(job)).state is S.DELIVERED
+    assert len(world.outbox.delivered) == 1
 
 
 @pytest.mark.parametrize("state", [S.READY, S.DELIVERING, S.DELIVERED, S.FAILED, S.CANCELLED, S.UNKNOWN])
@@ -921,6 +927,15 @@ async def test_when_nothing_can_be_saved_any_more_it_is_told_all_the_same(world:
     await world.over(job)
     assert world.backend.creates == []
     assert world.outbox.said() == ["misconfigured.ledger"]
+
+
+async def test_a_disk_that_is_full_for_a_moment(world: World) -> None:
+    troubles = [True, True]
+    world.ledger.fails = lambda job: job.state is S.READY and bool(troubles and troubles.pop())
+    job = await world.run()
+    assert S.READY in world.ledger.saved
+    assert job.state is S.DELIVERED
+    assert len(world.slept) == 2
 
 
 async def test_a_result_that_cannot_be_saved_is_delivered_all_the_same(world: World) -> None:
