@@ -24,7 +24,7 @@ REASON_LIMIT = 500
 _SECRETS = re.compile(
     r"""data:[\w.+-]+/[\w.+-]+[^\s"'<>]{40,}          # a whole picture
       | (?<![\w+/=])[A-Za-z0-9+/]{200,}={0,2}          # bare base64
-      | \b(?:(?:sk|xai|pk|key)-[-\w]{10,}|AIza[-\w]{16,}|gh[opsu]_\w{20,}|eyJ[-\w]{20,}[-.\w]*)
+      | \b(?:(?:sk|xai|pk|key)-[-\w]{10,}|AIza[-\w]{16,}|gh[opsu]_\w{20,}|eyJ[-\w]{12,}[-.\w]*)
       | (?<=Bearer\s)\S+
       | (?<=\bkey=)[^\s&"']+
     """,
