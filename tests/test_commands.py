@@ -359,18 +359,14 @@ WRITTEN: dict[str, tuple[tuple[Any, str, str], tuple[int | None, str | None, str
 }
 
 
-@pytest.mark.parametrize("name", WRITTEN)
-async def test_what_models_write(name: str, room: Any) -> None:
-    written, meant = WRITTEN[name]
-    one = await room()
-    one.backend.steps.append(gate := Gate())
+async def test_what_models_write(room: Any) -> None:
+    one = await room(max_jobs_per_user=99, max_running_jobs=99)
     one.delivery._context.conversation_manager = SimpleNamespace(get_curr_conversation_id=_nothing)
-    answer = await one.commands.tool(one.event(), "a cat", "auto", *written)
-    assert answer == one.texts.say("tool_accepted", number=1)
-    await gate.reached.wait()
-    [job] = await one.ledger.unfinished()
-    assert (job.request.duration, job.request.aspect_ratio, job.request.resolution) == meant
-    gate.let_go.set()
+    for number, (name, (written, meant)) in enumerate(WRITTEN.items(), 1):
+        answer = await one.commands.tool(one.event(), "a cat", "auto", *written)
+        assert answer == one.texts.say("tool_accepted", number=number), name
+        job = await one.ledger.find(one.chat.origin, number)
+        assert (job.request.duration, job.request.aspect_ratio, job.request.resolution) == meant, name
     await one.idle()
 
 
