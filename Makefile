@@ -1,6 +1,6 @@
 # Everything a developer runs. `make demo` and `make test` need nothing but this checkout and a Python to start with.
 PYTHON := .venv/bin/python
-E2E_WORKERS ?= 2
+WORKERS ?= 2
 
 .PHONY: demo test unit e2e check format bench venv clean
 
@@ -13,10 +13,10 @@ demo: venv  ## a picture becomes a video in a real AstrBot; ONCE=1 exits after i
 test: venv unit e2e  ## everything
 
 unit: venv
-	$(PYTHON) -m pytest -q -m "not e2e"
+	$(PYTHON) -m pytest -q -m "not e2e" -n $(WORKERS)
 
 e2e: venv
-	$(PYTHON) -m pytest -q -m e2e -n $(E2E_WORKERS) --dist loadgroup
+	$(PYTHON) -m pytest -q -m e2e -n $(WORKERS) --dist loadgroup
 
 check: venv  ## format, lint, types, unit tests
 	$(PYTHON) -m ruff format --check .
@@ -24,7 +24,7 @@ check: venv  ## format, lint, types, unit tests
 	$(PYTHON) -m mypy core devtools
 	@mkdir -p build/types && ln -sfn ../.. build/types/astrbot_plugin_gitee
 	MYPYPATH=build/types $(PYTHON) -m mypy -m astrbot_plugin_gitee.main
-	$(PYTHON) -m pytest -q -m "not e2e"
+	$(PYTHON) -m pytest -q -m "not e2e" -n $(WORKERS)
 
 format: venv
 	$(PYTHON) -m ruff format .

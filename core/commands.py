@@ -18,14 +18,13 @@ from .delivery import Delivery
 from .errors import AuthFailed, BadInput, Failure, Misconfigured
 from .job_ledger import Denied, JobLedger, LedgerFailed, StaleJob, person_of
 from .job_runner import JobRunner
-from .models import Destination, Job, State, VideoRequest
+from .models import UNDER_WAY, Destination, Job, State, VideoRequest
 from .prompt import Typed, parameter, parse
 from .references import ReferenceStore
 from .texts import Texts
 from .utils import find_images, sources_of, text_without_mentions
 
 _SHOWN = 10
-_UNDER_WAY = (State.ACCEPTED, State.SUBMITTING, State.RUNNING)
 _WITH_VIDEO = (State.DELIVERED, State.UNKNOWN, State.FAILED, State.CANCELLED)
 
 
@@ -212,7 +211,7 @@ class Commands:
 
     async def _cancel(self, event: AstrMessageEvent, text: str) -> str:
         number = self._number(text, "cancel")
-        job = await self._named(event, number) if number is not None else await self._newest(event, _UNDER_WAY)
+        job = await self._named(event, number) if number is not None else await self._newest(event, UNDER_WAY)
         if job is None:
             return self._texts.say("nothing_to_cancel")
         if not self._may(event, job):

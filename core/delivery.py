@@ -245,7 +245,7 @@ class Delivery:
     # ---- how ----
 
     def _forms(self, job: Job, parcel: Parcel) -> list[Form]:
-        forms = FORMS.get(job.destination.platform, _UPLOADS)
+        forms = FORMS.get(job.destination.platform, _FILES_ONLY)
         match self._settings.send_mode:
             case "url" if parcel.link:
                 forms = tuple(form for form in forms if form in (Form.URL, Form.LINK))

@@ -39,7 +39,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from .errors import scrub
-from .models import FINAL, Job, State
+from .models import FINAL, UNDER_WAY, Job, State
 
 logger = logging.getLogger("astrbot")
 
@@ -72,6 +72,7 @@ _meta = Table(
 )
 _job = TypeAdapter(Job)
 _FINAL = [state.value for state in FINAL]
+_UNDER_WAY = [state.value for state in UNDER_WAY]
 
 
 class StaleJob(RuntimeError):
@@ -214,7 +215,7 @@ class JobLedger:
             same = _first(connection, _jobs.c.message_key == job.message_key, recent) if job.message_key else None
             if same:
                 return Denied("duplicate", same)
-            live = _all(connection, _jobs.c.person == person_of(job), _jobs.c.state.not_in(_FINAL))
+            live = _all(connection, _jobs.c.person == person_of(job), _jobs.c.state.in_(_UNDER_WAY))
             if len(live) >= most:
                 return Denied("too_many", live[0])
             last = connection.scalar(

@@ -33,7 +33,7 @@ from .errors import (
 from .fair_queue import FairQueue
 from .job_ledger import Denied, JobLedger, LedgerFailed, StaleJob, person_of
 from .keys import mark_of
-from .models import Job, Reference, State, VideoResult
+from .models import UNDER_WAY, Job, Reference, State, VideoResult
 from .outbox import Mood, Outbox, Parcel, Sending
 from .references import ReferenceStore
 from .video_manager import Download, VideoManager
@@ -44,7 +44,6 @@ LONGEST_PAUSE = 300.0  # seconds; who asks us to stay away longer is answered by
 PATIENCE = 86400.0  # seconds in which we go on looking for a chat that is not there
 KEPT_JOBS = 500
 _DEED = "astrbot_plugin_gitee:deed:"
-_STOPPABLE = (State.ACCEPTED, State.SUBMITTING, State.RUNNING)
 
 
 class JobRunner:
@@ -82,7 +81,8 @@ class JobRunner:
 
     async def start(self) -> None:
         """Take up what the last run left."""
-        await self._ledger.prune(KEPT_JOBS)
+        with suppress(LedgerFailed):  # a full disk: what can be read goes on
+            await self._ledger.prune(KEPT_JOBS)
         await self._references.sweep(await self._ledger.ids())
         deeds = {task.get_name(): task for task in asyncio.all_tasks() if not task.done()}
         for job in await self._ledger.unfinished():
@@ -121,7 +121,7 @@ class JobRunner:
             The job: cancelled, or as it stands because it was too late.
         """
         job = await self._ledger.get(job.id)  # the caller's copy may be older than the send that is under way
-        if job.state not in _STOPPABLE:
+        if job.state not in UNDER_WAY:
             return job
         stopped = [task for task in (self._drivers.get(job.id), _deed_of(job.id)) if task]
         for task in stopped:
@@ -129,7 +129,7 @@ class JobRunner:
         if stopped:
             await asyncio.wait(stopped)
         job = await self._ledger.get(job.id)
-        if job.state not in _STOPPABLE:
+        if job.state not in UNDER_WAY:
             self._take_up(job)  # it was done in that very moment
             return job
         billed = "free" if job.state is State.ACCEPTED else "billed_perhaps"

@@ -102,6 +102,7 @@ class State(StrEnum):
 
 S = State
 FINAL = frozenset({S.DELIVERED, S.FAILED, S.CANCELLED, S.UNKNOWN})
+UNDER_WAY = (S.ACCEPTED, S.SUBMITTING, S.RUNNING)  # these count against a person's limit, and can be stopped
 MOVES: dict[State, frozenset[State]] = {
     S.ACCEPTED: frozenset({S.ACCEPTED, S.SUBMITTING, S.FAILED, S.CANCELLED}),
     S.SUBMITTING: frozenset({S.SUBMITTING, S.ACCEPTED, S.RUNNING, S.READY, S.FAILED, S.UNKNOWN, S.CANCELLED}),

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import aiohttp
 from astrbot.api.event import AstrMessageEvent
 from astrbot.api.message_components import At, BaseMessageComponent, File, Forward, Image, Node, Nodes, Reply
 
@@ -84,6 +85,7 @@ async def sources_of(found: Iterable[Found]) -> list[Path | bytes | Reference]:
     for one in found:
         refs = [ref for ref in (one.image.url, one.image.file, one.image.path) if ref]
         local = next((path for path in map(_local, refs) if os.path.isfile(path)), None)
+        local = local or await _fetched_by_host(one)
         if local:
             sources.append(local)
         elif link := next((ref for ref in refs if ref.startswith(("http://", "https://"))), None):
@@ -93,6 +95,17 @@ async def sources_of(found: Iterable[Found]) -> list[Path | bytes | Reference]:
         elif refs:
             sources.append(_local(refs[0]))  # it is not there: whoever reads it says so
     return sources
+
+
+async def _fetched_by_host(one: Found) -> Path | None:
+    """A message's picture that older hosts leave as a link: they know their platforms' servers, and trust them."""
+    if one.avatar or not (one.image.url or one.image.file or "").startswith(("http://", "https://")):
+        return None
+    try:
+        return Path(await asyncio.wait_for(one.image.convert_to_file_path(), PATIENCE))
+    except (TimeoutError, OSError, ValueError, aiohttp.ClientError) as error:
+        logger.warning("a picture could not be fetched: %s", type(error).__name__)
+        return None
 
 
 def _local(ref: str) -> Path:

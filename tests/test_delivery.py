@@ -134,7 +134,7 @@ ORDER = {
     "dingtalk": "file attachment link",
     "weixin_official_account": "link",
     "wecom_ai_bot": "link",
-    "somebody_s_own": "file attachment link",
+    "somebody_s_own": "attachment link",
 }
 
 

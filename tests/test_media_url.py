@@ -136,7 +136,7 @@ FOUND = [
     ("a picture first, a comma between", f"{THUMB},{V}", V),
     ("the same answer twice without a gap", f"{SERVED}{SERVED}", SERVED),
     ("a link in another's query is part of it", f"{V}?from=https://x.example/a", f"{V}?from=https://x.example/a"),
-    *((f"{kind} is a video", f"x https://a.example/1.{kind}", f"https://a.example/1.{kind}") for kind in VIDEO_TYPES),
+    *((f"a .{kind}", f"x https://a.example/1.{kind}", f"https://a.example/1.{kind}") for kind in sorted(VIDEO_TYPES)),
     ("a path that ends in two extensions", "https://cdn.example.org/a.jpg.mp4", "https://cdn.example.org/a.jpg.mp4"),
     ("the sentence ends in three dots", f"{V}...", V),
     ("an exclamation mark of each width", f"Done: {V}! 完成：{V}！", V),
