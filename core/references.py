@@ -244,19 +244,20 @@ def _upright(image: Image.Image, max_side: int) -> Image.Image:
     image.draft("RGB", (max_side, max_side))  # JPEG decodes straight to about the size we need
     image.thumbnail((max_side * 2, max_side * 2), Image.Resampling.BOX)
     turn = _TURNS.get(_exif(image).get(ExifTags.Base.Orientation, 1))
-    if turn is not None:  # one of them is 0
-        image = image.transpose(turn)
     if image.mode.startswith("I"):
         image = image.point(lambda value: value / 256)  # 16 bit: `convert` alone makes all but the darkest 1/256 white
     mode = "RGBA" if image.has_transparency_data else "RGB"
-    image = image.convert(mode)
+    if image.mode != mode:
+        image = image.convert(mode)
+    image.thumbnail((max_side, max_side), Image.Resampling.HAMMING)  # half of LANCZOS's time for what nobody can see
+    if turn is not None:  # one of them is 0
+        image = image.transpose(turn)
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             image = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode) or image
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # a broken profile: the colours stay as they are
-    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     return image
 
 
