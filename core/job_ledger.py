@@ -28,6 +28,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     create_engine,
     delete,
     event,
@@ -71,8 +72,25 @@ _meta = Table(
     "meta", _tables, Column("name", String(32), primary_key=True), Column("value", String(64), nullable=False)
 )
 _job = TypeAdapter(Job)
+# Built once: SQLAlchemy takes longer to put a statement together than SQLite to execute it.
+_ADD = insert(_jobs).values({column.name: bindparam(column.name) for column in _jobs.c})
+_SAVE = (
+    update(_jobs)
+    .where(_jobs.c.id == bindparam("id_"), _jobs.c.revision == bindparam("before"))
+    .values({column.name: bindparam(column.name) for column in _jobs.c})
+)
+_SAME = (
+    select(_jobs.c.body)
+    .where(_jobs.c.message_key == bindparam("message_key"), _jobs.c.created_at > bindparam("since"))
+    .limit(1)
+)
+_LIVE = (
+    select(_jobs.c.body)
+    .where(_jobs.c.person == bindparam("person"), _jobs.c.state.in_([state.value for state in UNDER_WAY]))
+    .order_by(_jobs.c.created_at)
+)
+_LAST = select(func.max(_jobs.c.number)).where(_jobs.c.conversation == bindparam("conversation"))
 _FINAL = [state.value for state in FINAL]
-_UNDER_WAY = [state.value for state in UNDER_WAY]
 
 
 class StaleJob(RuntimeError):
@@ -211,18 +229,16 @@ class JobLedger:
         """
 
         def work(connection: Connection) -> Job | Denied:
-            recent = _jobs.c.created_at > now - REMEMBERED
-            same = _first(connection, _jobs.c.message_key == job.message_key, recent) if job.message_key else None
-            if same:
-                return Denied("duplicate", same)
-            live = _all(connection, _jobs.c.person == person_of(job), _jobs.c.state.in_(_UNDER_WAY))
+            fresh = replace(job, created_at=now, revision=1)
+            columns = _columns(fresh)
+            since = {"since": now - REMEMBERED}
+            if job.message_key and (same := _read(connection.execute(_SAME, {**columns, **since}))):
+                return Denied("duplicate", same[0])
+            live = _read(connection.execute(_LIVE, columns))
             if len(live) >= most:
                 return Denied("too_many", live[0])
-            last = connection.scalar(
-                select(func.max(_jobs.c.number)).where(_jobs.c.conversation == job.destination.conversation)
-            )
-            added = replace(job, number=(last or 0) + 1, created_at=now, revision=1)
-            connection.execute(insert(_jobs).values(_columns(added)))
+            added = replace(fresh, number=(connection.scalar(_LAST, columns) or 0) + 1)
+            connection.execute(_ADD, _columns(added))
             return added
 
         return await self._do(work)
@@ -237,10 +253,7 @@ class JobLedger:
         saved = replace(job, revision=job.revision + 1)
 
         def work(connection: Connection) -> bool:
-            done = connection.execute(
-                update(_jobs).where(_jobs.c.id == job.id, _jobs.c.revision == job.revision).values(_columns(saved))
-            )
-            return done.rowcount == 1
+            return connection.execute(_SAVE, {**_columns(saved), "id_": job.id, "before": job.revision}).rowcount == 1
 
         if not await self._do(work):
             raise StaleJob(job.id)

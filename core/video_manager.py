@@ -97,7 +97,7 @@ class VideoManager:
     ) -> None:
         self._folder, self._transport = folder, transport
         self._max_cached, self._max_bytes, self._sleep = max_cached, max_bytes, sleep
-        self._in_use: Counter[Path] = Counter()  # by path without extension
+        self._in_use: Counter[str] = Counter()  # by path without extension
         self._pruning = asyncio.Lock()
         self._rounds = 0  # of pruning, begun so far
 
@@ -134,7 +134,8 @@ class VideoManager:
         async def fetch(looked: Callable[[], None]) -> Path:
             part = folder / f"{number:06d}.{secrets.token_hex(4)}.part"
             try:
-                await _on_disk(asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True))
+                if not folder.is_dir():
+                    await _on_disk(asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True))
                 if url.startswith("data:"):
                     kind = await _on_disk(_to_the_end(self._unpack, url, part))
                 else:
@@ -202,8 +203,9 @@ class VideoManager:
         finally:
             if writing:
                 await asyncio.wait([writing])
-            with suppress(OSError):
-                await file.close()
+            if not file.closed:
+                with suppress(OSError):
+                    await file.close()
 
     def _unpack(self, url: str, part: Path) -> str:
         """Decode a ``data:video/…;base64,`` URL."""
@@ -219,17 +221,17 @@ class VideoManager:
 
     def using(self, path: Path) -> AbstractContextManager[None]:
         """Keep a file from being pruned while it is sent."""
-        return self._sparing(path.with_suffix(""))
+        return self._sparing(_bare(path))
 
     def holding(self, conversation: str, number: int) -> AbstractContextManager[None]:
         """Keep a job's video, there or still to come, from being pruned until the job is over.
 
         Its chat may be away for hours, and of a video that came inside the answer there is no other copy.
         """
-        return self._sparing(self.folder_of(conversation) / f"{number:06d}")
+        return self._sparing(str(self.folder_of(conversation) / f"{number:06d}"))
 
     @contextmanager
-    def _sparing(self, name: Path) -> Iterator[None]:
+    def _sparing(self, name: str) -> Iterator[None]:
         self._in_use[name] += 1
         try:
             yield
@@ -250,21 +252,26 @@ class VideoManager:
                     self._rounds += 1
                     await asyncio.to_thread(self._prune, set(self._in_use))
 
-    def _prune(self, spared: set[Path]) -> None:
+    def _prune(self, spared: set[str]) -> None:
         found: list[tuple[float, Path]] = []
-        for path in self._folder.glob("*/*"):
-            try:
-                found.append((path.stat().st_mtime, path))
-            except OSError:
-                continue
+        for folder in self._folder.iterdir() if self._folder.exists() else ():
+            with suppress(NotADirectoryError), os.scandir(folder) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        found.append((entry.stat().st_mtime, Path(entry.path)))
         found.sort(reverse=True)
         stale = time.time() - _PART_LIFE
         old = [path for modified, path in found if path.suffix == ".part" and modified < stale]
         videos = [path for _, path in found if path.suffix != ".part"]
         if self._max_cached:
-            old += [path for path in videos[self._max_cached :] if path.with_suffix("") not in spared]
+            old += [path for path in videos[self._max_cached :] if _bare(path) not in spared]
         for path in old:
             path.unlink(missing_ok=True)
+
+
+def _bare(path: Path) -> str:
+    """A path without its extension."""
+    return os.path.splitext(path)[0]
 
 
 async def _to_the_end[**P, T](work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
