@@ -9,6 +9,7 @@ from astrbot.api import AstrBotConfig
 from astrbot.api.event import AstrMessageEvent, MessageChain, filter
 from astrbot.api.message_components import Plain
 from astrbot.api.star import Context, Star, StarTools
+from astrbot.core import file_token_service
 from astrbot.core.star.filter.command import GreedyStr
 
 from .core.backends import configured
@@ -19,6 +20,8 @@ from .core.emoji_feedback import EmojiFeedback
 from .core.errors import Misconfigured
 from .core.job_ledger import JobLedger, LedgerFailed
 from .core.job_runner import JobRunner
+from .core.kept_references import KeptReferences
+from .core.orders import Orders
 from .core.references import ReferenceStore
 from .core.texts import Texts
 from .core.transport import MB, Transport, Trust
@@ -63,11 +66,15 @@ class GiteePlugin(Star):
         references = ReferenceStore(
             folder / "references", transport, max_side=video.image_max_side, max_bytes=picture_bytes
         )
-        backends = configured(self._settings, transport)
+        kept_store = ReferenceStore(folder / "kept", transport, max_side=video.image_max_side, max_bytes=picture_bytes)
+        kept = KeptReferences(folder / "kept_lists", kept_store)
+        await kept.sweep()
+        backends = configured(self._settings, transport, self._publish)
         emoji = EmojiFeedback(self.context)
         delivery = Delivery(self.context, video, self._texts, emoji, videos, self._callback_base)
         self._runner = JobRunner(video, backends, ledger, references, videos, delivery)
-        self._commands = Commands(self._settings, self._texts, backends, ledger, references, self._runner, delivery)
+        orders = Orders(self._settings, self._texts, backends, ledger, references, kept, self._runner, delivery)
+        self._commands = Commands(self._settings, self._texts, backends, ledger, kept, self._runner, delivery, orders)
         self._resources = (delivery, ledger, transport)
         await self._runner.start()
 
@@ -83,6 +90,11 @@ class GiteePlugin(Star):
 
     def _callback_base(self) -> str:
         return str(self.context.get_config().get("callback_api_base") or "")
+
+    async def _publish(self, path: Path) -> str | None:
+        """A link under which an upstream can fetch a file once, where the host has a public address."""
+        base = self._callback_base().rstrip("/")
+        return f"{base}/api/file/{await file_token_service.register_file(str(path))}" if base else None
 
     async def _run(self, command: str, event: AstrMessageEvent, text: str = "") -> None:
         if self._commands is None:
@@ -117,6 +129,16 @@ class GiteePlugin(Star):
         """重发做好的视频：/视频重发 [编号]"""
         await self._run("resend", event, text)
 
+    @_command("references")
+    async def references(self, event: AstrMessageEvent, text: GreedyStr) -> None:
+        """先记下图片：/参考图 [首帧|尾帧|参考|清除|查看]，/参考图 [参数] -- 提示词"""
+        await self._run("references", event, text)
+
+    @_command("models")
+    async def models(self, event: AstrMessageEvent, text: GreedyStr) -> None:
+        """查看和选用视频后端：/视频模型 [后端[/模型]|默认]"""
+        await self._run("models", event, text)
+
     @_command("help")
     async def help(self, event: AstrMessageEvent) -> None:
         """视频功能的简短说明"""
@@ -138,7 +160,8 @@ class GiteePlugin(Star):
 
         Args:
             prompt(string): What the video shows and how it moves, in English, one or two sentences.
-            mode(string): "auto" uses the message's pictures if there are any; "text" ignores them; "image" needs one.
+            mode(string): "auto" uses the message's pictures if there are any; "text" ignores them; "image" begins
+                with one; "frames" goes from the first to the second; "references" shows what is in them.
             duration(number): Length in seconds; 0 for the model's default.
             aspect_ratio(string): Such as 16:9, 9:16 or 1:1; empty for the default.
             resolution(string): 480p, 720p or 1080p; empty for the default.

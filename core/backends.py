@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from .capabilities import Capabilities
-from .config import Settings
+from .config import Settings, UpstreamSettings
 from .grok_video_service import GrokVideoService
 from .keys import KeyRing
-from .models import VideoRequest, VideoResult
+from .models import Pending, VideoRequest, VideoResult
 from .transport import Transport
+from .veo_video_service import Publish, VeoVideoService
 
 
 class Backend(Protocol):
@@ -31,29 +32,75 @@ class Backend(Protocol):
 
     async def submit(
         self, request: VideoRequest, *, model: str, key: str, report: Callable[[int], None]
-    ) -> VideoResult:
+    ) -> VideoResult | str:
         """Send the paid request, once.
 
         Args:
+            request: its references have their roles, and are normalised files.
             report: is told the percentage whenever the upstream names one.
+
+        Returns:
+            The video, or the ticket to ask for it later.
 
         Raises:
             Failure: see the table in `errors.py`.
         """
 
 
+@runtime_checkable
+class TicketBackend(Backend, Protocol):
+    """An upstream that hands out tickets."""
+
+    async def poll(self, ticket: str, *, key: str) -> VideoResult | Pending:
+        """Look once what became of a job. Costs nothing.
+
+        Raises:
+            Refused, UpstreamFailed: there will be no video.
+            Failure: any other says only that the look did not work.
+        """
+
+
 @dataclass(frozen=True)
 class Configured:
-    """A backend as the panel sets it up."""
+    """A backend as the panel sets it up.
+
+    Attributes:
+        again: builds the same backend at another address, for a ticket that was given there.
+        interval: seconds between two looks, as long as nothing is known about its models.
+        deadline: seconds after which a job is overdue.
+    """
 
     backend: Backend
     keys: KeyRing
     model: str
+    again: Callable[[str], Backend] | None = None
+    interval: float = 10.0
+    deadline: float = 1800.0
+
+    def at(self, root: str) -> Backend:
+        """The backend at the address that gave a ticket, which may have changed in the panel since."""
+        return self.again(root) if self.again and root and root != self.backend.root else self.backend
 
 
-def configured(settings: Settings, transport: Transport) -> dict[str, Configured]:
-    """All backends, by the name that people type behind ``@``."""
+def configured(settings: Settings, transport: Transport, publish: Publish) -> dict[str, Configured]:
+    """All backends, by the name that people type behind ``@``.
+
+    Args:
+        publish: see `VeoVideoService`.
+    """
     video = settings.video
+
+    def by_ticket[S: UpstreamSettings](section: S, build: Callable[[S], Backend]) -> Configured:
+        return Configured(
+            build(section),
+            KeyRing(section.api_key),
+            section.model,
+            again=lambda root: build(section.model_copy(update={"base_url": root})),
+            interval=section.poll_seconds,
+            deadline=section.timeout_seconds,
+        )
+
     return {
         "grok": Configured(GrokVideoService(video, transport), KeyRing(video.api_key), video.model),
+        "veo": by_ticket(settings.veo, lambda section: VeoVideoService(section, transport, publish)),
     }

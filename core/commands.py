@@ -1,26 +1,29 @@
 """What each command does and answers."""
 
-import hashlib
+import asyncio
+import re
 import time
-import uuid
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from statistics import median
 from unicodedata import normalize
 
 from astrbot.api.event import AstrMessageEvent, MessageChain
-from astrbot.api.message_components import Plain
+from astrbot.api.message_components import BaseMessageComponent, Image, Plain
 
 from . import words
 from .backends import Configured
-from .capabilities import Capabilities, fit, listed
+from .capabilities import Capabilities, listed
 from .config import Settings
 from .delivery import Delivery
 from .errors import AuthFailed, BadInput, Failure, Misconfigured
-from .job_ledger import Denied, JobLedger, LedgerFailed, StaleJob, person_of
+from .job_ledger import JobLedger, LedgerFailed, person_of
 from .job_runner import JobRunner
-from .models import UNDER_WAY, Destination, Job, State, VideoRequest
+from .kept_references import KeptReferences
+from .models import UNDER_WAY, Job, Role, State
+from .orders import MODES, Orders, owner_of
 from .prompt import Typed, parameter, parse
-from .references import ReferenceStore
 from .texts import Texts
 from .utils import find_images, sources_of, text_without_mentions
 
@@ -41,12 +44,13 @@ class Commands:
         texts: Texts,
         backends: Mapping[str, Configured],
         ledger: JobLedger,
-        references: ReferenceStore,
+        kept: KeptReferences,
         runner: JobRunner,
         delivery: Delivery,
+        orders: Orders,
     ) -> None:
-        self._settings, self._texts, self._backends = settings, texts, backends
-        self._ledger, self._references, self._runner, self._delivery = ledger, references, runner, delivery
+        self._settings, self._texts, self._backends, self._orders = settings, texts, backends, orders
+        self._ledger, self._kept, self._runner, self._delivery = ledger, kept, runner, delivery
 
     async def run(self, command: str, event: AstrMessageEvent, text: str = "") -> None:
         """Answer one command, in words whatever happens, and keep the message from the chat's own LLM.
@@ -61,6 +65,8 @@ class Commands:
             "jobs": self._jobs,
             "cancel": self._cancel,
             "resend": self._resend,
+            "references": self._references,
+            "models": self._models,
             "help": self._help,
         }[command]
         try:
@@ -78,7 +84,7 @@ class Commands:
 
     async def _video(self, event: AstrMessageEvent, text: str) -> str | None:
         typed = parse(text_without_mentions(event, text), self._settings.video.presets, self._backends)
-        return await self._order(event, typed, tool=False, pictures=True)
+        return await self._orders.take(event, typed)
 
     async def tool(
         self, event: AstrMessageEvent, prompt: str, mode: str, duration: object, aspect_ratio: str, resolution: str
@@ -86,7 +92,7 @@ class Commands:
         """The LLM tool: accept the job and say so in one sentence; the video comes by itself.
 
         Args:
-            mode: ``text`` leaves the pictures of the message out.
+            mode: a key of `MODES`.
             duration, aspect_ratio, resolution: as the model wrote them; what makes no sense is left out.
         """
         seconds = f"{str(duration).removesuffix('.0').rstrip('s')}s"
@@ -95,98 +101,102 @@ class Commands:
             del values["duration"]
         typed = Typed(" ".join(prompt.split()), **values)  # type: ignore[arg-type]
         try:
-            return await self._order(event, typed, tool=True, pictures=mode != "text") or ""
+            return await self._orders.take(event, typed, tool=True, mode=mode if mode in MODES else "auto") or ""
         except Failure as failure:
             return self._texts.explain(failure.why)
         except LedgerFailed:
             return self._texts.explain(Misconfigured("ledger").why)
 
-    async def _order(self, event: AstrMessageEvent, typed: Typed, *, tool: bool, pictures: bool) -> str | None:
-        """From what was typed to a job under way.
+    # ---- pictures and models ----
 
-        Returns:
-            What to answer: a refusal, or (for the tool) the acceptance; None when all is said.
-        """
-        job, can, notes = self._draft(event, typed, tool=tool)
-        accepted = await self._runner.accept(job)
-        if isinstance(accepted, Denied):
-            return self._denied(accepted, tool=tool)
-        job = accepted
-        self._delivery.begin(job, event)
-        launched = None
-        try:
-            found = await find_images(event, mentioned=True, sender=self._avatar_counts(can)) if pictures else []
-            if not found and not can.text:
-                raise BadInput("needs_picture")
-            launched = await self._runner.launch(job, await self._references.keep(job.id, await sources_of(found)))
-        except Failure as failure:
-            return self._texts.failed(job.number, failure.why, None)
-        except StaleJob:  # cancelled meanwhile
-            return self._texts.say("cancelled.free", number=job.number) if tool else None
-        finally:
-            if launched is None:
-                await self._runner.withdraw(job)
-        if tool:
-            return self._texts.say("tool_accepted", number=job.number)
-        if any(one.sender for one in found):
-            notes.append(self._texts.say("note_avatar"))
-        if job.destination.platform == "webchat":  # its page shows nothing that comes after the request is over
-            notes.append(self._texts.say("note_webchat"))
-        await self._delivery.acknowledge(launched, self._runner.position_of(launched), tuple(notes))
+    async def _references(self, event: AstrMessageEvent, text: str) -> str | None:
+        """``/参考图``: keep, show, forget, or make a video of what is kept."""
+        owner = owner_of(event)
+        typed = text_without_mentions(event, text)
+        word = normalize("NFKC", typed).strip().lower()
+        if word in words.CLEAR:
+            await self._kept.clear(owner)
+            return self._texts.say("kept_cleared")
+        if word in words.SHOW:
+            return await self._show_kept(event, owner)
+        head, dashes, prompt = _before_dashes(typed)
+        tokens = head.split()
+        roles = [Role(words.ROLES[token.lower()]) for token in tokens if token.lower() in words.ROLES]
+        others = " ".join(token for token in tokens if token.lower() not in words.ROLES)
+        if others and not dashes:
+            raise BadInput("kept_usage")
+        order = parse(f"{others} {prompt}".strip(), self._settings.video.presets, self._backends)
+        if dashes and not order.prompt:
+            raise BadInput("kept_usage")
+        found = await find_images(event, mentioned=True, sender=False)
+        kept, _ = await self._kept.of(owner)
+        if found:
+            kept = await self._kept.add(owner, await sources_of(found), roles)
+        if dashes:
+            return await self._orders.take(event, order, only_kept=True)
+        return self._texts.say("kept", count=len(kept)) if found else self._texts.say("kept_none")
+
+    async def _show_kept(self, event: AstrMessageEvent, owner: str) -> str | None:
+        kept, left = await self._kept.of(owner)
+        if not kept:
+            return self._texts.say("kept_none")
+        chain: list[BaseMessageComponent] = [
+            Plain(self._texts.say("kept_now", count=len(kept), minutes=max(1, round(left / 60))))
+        ]
+        for place, one in enumerate(kept, 1):
+            role = self._texts.say(f"role_{one.role or 'open'}")
+            chain.append(Plain("\n" + self._texts.say("kept_line", place=place, role=role)))
+            with suppress(OSError):
+                chain.append(Image.fromBytes(await asyncio.to_thread(Path(one.path).read_bytes)))
+        await event.send(MessageChain(chain))
         return None
 
-    def _draft(self, event: AstrMessageEvent, typed: Typed, *, tool: bool) -> tuple[Job, Capabilities, list[str]]:
-        """The job as it would be, checked before anybody pays.
+    async def _models(self, event: AstrMessageEvent, text: str) -> str:
+        """``/视频模型``: what there is, and what this conversation uses."""
+        typed = normalize("NFKC", text).strip().lstrip("@")
+        conversation = event.unified_msg_origin
+        if typed.lower() in words.DEFAULT:
+            await self._ledger.choose(conversation, None)
+            name, model = await self._orders.in_use(conversation)
+            return self._texts.say("model_default", backend=name, model=model)
+        if typed:
+            name, _, model = (part.strip() for part in typed.partition("/"))
+            name = name.lower()
+            if name not in self._backends:
+                raise BadInput("unknown_backend", name=name, offered=self._orders.offered())
+            if not self._backends[name].keys:
+                raise AuthFailed("no_key", backend=name)
+            model = model or self._backends[name].model
+            await self._ledger.choose(conversation, (name, model))
+            return self._texts.say("model_chosen", backend=name, model=model)
+        used = await self._orders.in_use(conversation)
+        ready = {name: one.model for name, one in self._backends.items() if one.keys or name == used[0]}
+        ready[used[0]] = used[1]
+        lines = [
+            self._texts.say(
+                "model_line",
+                mark="*" if name == used[0] else "·",
+                backend=name,
+                model=model,
+                abilities=self._abilities(self._backends[name].backend.capabilities(model)),
+            )
+            for name, model in ready.items()
+        ]
+        return self._texts.say("models", lines="\n".join(lines))
 
-        Returns:
-            The job, what its model can do, and what to tell about it.
-
-        Raises:
-            Failure: why it cannot be.
-        """
-        video = self._settings.video
-        if not video.enabled:
-            raise BadInput("disabled")
-        if typed.unknown_backend is not None:
-            raise BadInput("unknown_backend", name=typed.unknown_backend, offered=self._backend_names())
-        if not typed.prompt:
-            raise BadInput("usage")
-        name = typed.backend or video.backend
-        configured = self._backends[name]
-        assert configured.backend.root  # an address that is none is said before the job begins
-        if not configured.keys:
-            raise AuthFailed("no_key")
-        can = configured.backend.capabilities(configured.model)
-        request = VideoRequest(
-            typed.prompt,
-            duration=typed.duration,
-            aspect_ratio=typed.aspect_ratio,
-            resolution=typed.resolution,
-        )
-        request, dropped = fit(request, can)
-        names = self._texts.say("comma").join(self._texts.say(one) for one in dropped)
-        notes = [self._texts.say("note_dropped", names=names)] if dropped else []
-        job = Job(
-            id=uuid.uuid4().hex,
-            backend=name,
-            model=configured.model,
-            request=request,
-            destination=_destination(event),
-            message_key=_message_key(event, typed.prompt if tool else ""),
-            tool=tool,
-            gathering=True,
-        )
-        return job, can, notes
-
-    def _denied(self, denied: Denied, *, tool: bool) -> str | None:
-        if denied.why == "duplicate":
-            return self._texts.say("tool_duplicate", number=denied.job.number) if tool else None
-        limit = self._settings.video.max_jobs_per_user
-        return self._texts.say("too_many", number=denied.job.number, limit=limit)
-
-    def _avatar_counts(self, can: Capabilities) -> bool:
-        fallback = self._settings.video.avatar_fallback
-        return fallback == "always" or (fallback == "auto" and not can.text)
+    def _abilities(self, can: Capabilities) -> str:
+        """What a model can do, in words."""
+        modes = [self._texts.say(f"able_{mode}", most=can.references) for mode in can.modes]
+        abilities = [self._texts.say("able_from", modes=self._texts.say("comma").join(modes))]
+        choices = {name: getattr(can, f"{name}s") for name in ("duration", "aspect_ratio", "resolution")}
+        if all(offered == () for offered in choices.values()):
+            abilities.append(self._texts.say("able_fixed"))
+        abilities += [
+            self._texts.say("able_choice", name=self._texts.say(name), offered=listed(offered))
+            for name, offered in choices.items()
+            if offered
+        ]
+        return self._texts.say("joint").join(abilities)
 
     # ---- the other commands ----
 
@@ -235,23 +245,13 @@ class Commands:
     async def _help(self, event: AstrMessageEvent, text: str) -> str:
         """What is configured here can do."""
         video = self._settings.video
-        configured = self._backends[video.backend]
-        can = configured.backend.capabilities(configured.model)
-        abilities = [self._texts.say("able_text" if can.text else "able_picture")]
-        choices = {name: getattr(can, f"{name}s") for name in ("duration", "aspect_ratio", "resolution")}
-        if all(offered == () for offered in choices.values()):
-            abilities.append(self._texts.say("able_fixed"))
-        abilities += [
-            self._texts.say("able_choice", name=self._texts.say(name), offered=listed(offered))
-            for name, offered in choices.items()
-            if offered
-        ]
+        name, model = await self._orders.in_use(event.unified_msg_origin)
         return self._texts.say(
             "help",
-            backends=self._backend_names(),
-            backend=video.backend,
-            model=configured.model,
-            abilities=self._texts.say("joint").join(abilities),
+            backends=self._orders.offered(),
+            backend=name,
+            model=model,
+            abilities=self._abilities(self._backends[name].backend.capabilities(model)),
             presets=len(video.presets),
             per_user=video.max_jobs_per_user,
             running=video.max_running_jobs,
@@ -317,28 +317,12 @@ class Commands:
             prompt=prompt if len(prompt) <= 24 else f"{prompt[:23]}…",
         )
 
-    def _backend_names(self) -> str:
-        return " ".join(f"@{name}" for name in self._backends)
 
-
-def _destination(event: AstrMessageEvent) -> Destination:
-    return Destination(
-        conversation=event.unified_msg_origin,
-        platform=event.get_platform_name(),
-        user=event.get_sender_id(),
-        message_id=str(event.message_obj.message_id or ""),
-        group=bool(event.get_group_id()),
-    )
+def _before_dashes(text: str) -> tuple[str, bool, str]:
+    """``options -- prompt``, taken apart; phones make one long dash of two."""
+    head, dashes, prompt = re.sub(r"(^|\s)(?:--|——|—|－－)(\s|$)", r"\1\0\2", text, count=1).partition("\0")
+    return head.strip(), bool(dashes), prompt.strip()
 
 
 def _person(event: AstrMessageEvent) -> str:
     return f"{event.unified_msg_origin.partition(':')[0]}:{event.get_sender_id()}"
-
-
-def _message_key(event: AstrMessageEvent, prompt: str) -> str:
-    """Names a message, and for the tool the prompt too: one message may ask for two different videos."""
-    message_id = event.message_obj.message_id
-    if not message_id:
-        return ""
-    whole = "\0".join((event.unified_msg_origin, event.get_sender_id(), str(message_id), prompt))
-    return hashlib.sha256(whole.encode()).hexdigest()[:32]

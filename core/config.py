@@ -3,14 +3,19 @@
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 _HOST = re.compile(r"(localhost|[\w-]+(?:\.[\w-]+)+|\[[0-9a-fA-F:]+\])(:\d+)?(/.*)?", re.ASCII)
 _PROXY = re.compile(r"(https?|socks5h?|socks4a?|socks)://\S+", re.IGNORECASE)
+
+
+_HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+_OWN_HEADERS = {"content-length", "transfer-encoding", "host", "connection", "content-type"}
 
 
 class BadAddress(ValueError):
@@ -40,7 +45,9 @@ def api_root(typed: str) -> str:
     if parts.scheme.lower() not in ("http", "https") or not parts.hostname or re.search(r"\s", parts.netloc):
         raise BadAddress(typed)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    path = re.sub(r"(/v1(/.*)?|/chat/completions)?/*$", "", re.sub(r"//+", "/", parts.path), flags=re.IGNORECASE)
+    path = re.sub(
+        r"(/v1(beta\d?)?(/.*)?|/chat/completions)?/*$", "", re.sub(r"//+", "/", parts.path), flags=re.IGNORECASE
+    )
     return f"{parts.scheme.lower()}://{host}{f':{port}' if port else ''}{path}"
 
 
@@ -97,13 +104,38 @@ def _read_presets(lines: Any) -> dict[str, str]:
     return {match[1]: match[2] for match in found if match}
 
 
+BackendName = Literal["grok", "xai", "veo", "openai", "gemini", "gitee"]
+
+
+def _names(value: Any) -> Any:
+    """Backends by name; one that we do not know is left out (`load` names it)."""
+    typed = re.split(r"[\s,，;；]+", value) if isinstance(value, str) else value
+    if not isinstance(typed, list | tuple):
+        raise ValueError(value)
+    found = (str(name).strip().lstrip("@").lower() for name in typed)
+    return tuple(dict.fromkeys(name for name in found if name in get_args(BackendName)))
+
+
+def _headers(value: Any) -> dict[str, str]:
+    """Header names and values; what is none, and the ones that HTTP itself sets, are left out."""
+    if not isinstance(value, Mapping):
+        raise ValueError(value)
+    pairs = {str(name).strip(): str(content).strip() for name, content in value.items()}
+    return {
+        name: content
+        for name, content in pairs.items()
+        if _HEADER.fullmatch(name) and name.lower() not in _OWN_HEADERS and content.isprintable() and content.isascii()
+    }
+
+
 class VideoSettings(BaseModel):
     """The panel's section ``video``; behaviour of each key stands in the panel's own hints."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     enabled: bool = True
-    backend: Literal["grok"] = "grok"
+    backend: BackendName = "grok"
+    fallback: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
     server_url: Name = "https://api.x.ai"
     api_key: Keys = ()
     model: Name = "grok-imagine-0.9"
@@ -124,6 +156,75 @@ class VideoSettings(BaseModel):
     acknowledge: Literal["auto", "text", "emoji"] = "auto"
 
 
+class UpstreamSettings(BaseModel):
+    """What the panel has for every upstream that works by ticket.
+
+    Attributes:
+        aspect_ratio, resolution, duration: what is made when the person chooses nothing; empty and 0 are the model's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    base_url: Name = ""
+    api_key: Keys = ()
+    model: Name = ""
+    poll_seconds: Annotated[int, *_whole(1, 300)] = 10
+    timeout_seconds: Annotated[int, *_whole(1, 3600)] = 1800
+    aspect_ratio: Name = ""
+    extra_headers: Annotated[dict[str, str], BeforeValidator(_headers)] = Field(default_factory=dict)
+
+
+class VeoSettings(UpstreamSettings):
+    """The panel's section ``veo``: the unified create/query API of VectorEngine and its relatives."""
+
+    base_url: Name = "https://api.vectorengine.ai"
+    model: Name = "veo-3.1-fast"
+    aspect_ratio: Name = "16:9"
+    enhance_prompt: bool = True
+    enable_upsample: bool = False
+    image_transport: Literal["auto", "url", "data"] = "auto"
+
+
+class _FreeLength(UpstreamSettings):
+    resolution: Name = ""
+    duration: Annotated[int, *_whole(0, 60)] = 0
+
+
+class XaiSettings(_FreeLength):
+    """The panel's section ``xai``."""
+
+    base_url: Name = "https://api.x.ai"
+    model: Name = "grok-imagine-video"
+    poll_seconds: Annotated[int, *_whole(1, 300)] = 5
+
+
+class OpenaiSettings(_FreeLength):
+    """The panel's section ``openai``: OpenAI's video API, and the gateways that speak it."""
+
+    base_url: Name = "https://api.openai.com"
+    model: Name = "sora-2"
+
+
+class GeminiSettings(_FreeLength):
+    """The panel's section ``gemini``: Google's own Veo."""
+
+    base_url: Name = "https://generativelanguage.googleapis.com"
+    model: Name = "veo-3.1-fast-generate-preview"
+
+
+class GiteeSettings(_FreeLength):
+    """The panel's section ``gitee``.
+
+    Attributes:
+        model: makes videos of a text.
+        image_model: makes videos of a picture; empty = `model`.
+    """
+
+    base_url: Name = "https://ai.gitee.com"
+    model: Name = "Wan2.1-T2V-14B"
+    image_model: Name = "Wan2_2-I2V-A14B"
+
+
 class Settings(BaseModel):
     """The whole panel."""
 
@@ -131,6 +232,17 @@ class Settings(BaseModel):
 
     language: Literal["zh", "en"] = "zh"
     video: VideoSettings = Field(default_factory=VideoSettings)
+    xai: XaiSettings = Field(default_factory=XaiSettings)
+    veo: VeoSettings = Field(default_factory=VeoSettings)
+    openai: OpenaiSettings = Field(default_factory=OpenaiSettings)
+    gemini: GeminiSettings = Field(default_factory=GeminiSettings)
+    gitee: GiteeSettings = Field(default_factory=GiteeSettings)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Every upstream's address as it was typed, by its key in the panel."""
+        typed = {f"{name}.base_url": getattr(self, name).base_url for name in get_args(BackendName) if name != "grok"}
+        return {"video.server_url": self.video.server_url, **typed}
 
 
 def load(panel: Mapping[str, Any]) -> tuple[Settings, list[tuple[str, dict[str, str]]]]:
@@ -154,10 +266,11 @@ def load(panel: Mapping[str, Any]) -> tuple[Settings, list[tuple[str, dict[str, 
         settings = Settings()
     lines = values.get("video", {}).get("presets", [])
     odd += [("odd_preset", {"line": str(line)}) for line in lines if not _read_presets([line])]
-    try:
-        api_root(settings.video.server_url)
-    except BadAddress:
-        odd.append(("odd_address", {"key": "video.server_url", "value": settings.video.server_url}))
+    for key, address in settings.addresses.items():
+        try:
+            api_root(address)
+        except BadAddress:
+            odd.append(("odd_address", {"key": key, "value": address}))
     if settings.video.proxy and not _PROXY.fullmatch(settings.video.proxy):
         odd.append(("odd_proxy", {"key": "video.proxy", "value": settings.video.proxy}))
         settings = settings.model_copy(update={"video": settings.video.model_copy(update={"proxy": ""})})
@@ -166,10 +279,11 @@ def load(panel: Mapping[str, Any]) -> tuple[Settings, list[tuple[str, dict[str, 
 
 def upstream_roots(settings: Settings) -> list[str]:
     """The addresses the admin configured: they may be private, because gateways often run next door."""
-    try:
-        return [api_root(settings.video.server_url)]
-    except BadAddress:
-        return []
+    roots = []
+    for address in settings.addresses.values():
+        with suppress(BadAddress):
+            roots.append(api_root(address))
+    return roots
 
 
 def _without_none(panel: Mapping[str, Any]) -> dict[str, Any]:

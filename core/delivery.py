@@ -195,7 +195,7 @@ class Delivery:
         shown = why.kind in ("upstream_failed", "undelivered") and why.cause not in ("private_address", "not_http")
         if shown and job.result and not job.result.private and job.result.url.startswith("http"):
             link = job.result.url
-        return await self.say(job, self._texts.failed(job.number, why, link))
+        return await self.say(job, self._texts.failed(job.number, why, link, job.backend))
 
     async def say(self, job: Job, text: str) -> Sending:
         """Send words, quoting the request where others read along."""

@@ -127,6 +127,11 @@ def _names_a_job(value: Any) -> bool:
     return bool(value.get("id") or value.get("task_id"))
 
 
+def message_of(value: Any) -> str:
+    """What an answer says in words, out of whatever envelope; empty where it says nothing."""
+    return _said(value)[1]
+
+
 def is_refusal(text: str) -> bool:
     """Whether these words are those of moderation."""
     return _REFUSED.search(text if len(text) <= _SHOWN else text[: _SHOWN // 2] + text[-_SHOWN // 2 :]) is not None

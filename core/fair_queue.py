@@ -12,13 +12,16 @@ class FairQueue:
     """
 
     def __init__(self, places: int) -> None:
-        self._free = places
+        self._places = places
+        self._inside: set[str] = set()
         self._waiting: dict[str, deque[tuple[str, asyncio.Future[None]]]] = {}
 
     async def enter(self, person: str, job_id: str) -> None:
         """Wait for a place; `leave` gives it back."""
-        if self._free:
-            self._free -= 1
+        if job_id in self._inside:
+            return
+        if len(self._inside) < self._places:
+            self._inside.add(job_id)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(person, deque()).append((job_id, turn))
@@ -26,23 +29,27 @@ class FairQueue:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.leave()
+                self.leave(job_id)
             else:
                 self._forget(person, job_id)
             raise
 
-    def leave(self) -> None:
-        """Give the place to the person whose turn it is."""
-        while self._waiting:
+    def take(self, job_id: str) -> None:
+        """Take a place whether there is one or not: what is under way already needs no permission."""
+        self._inside.add(job_id)
+
+    def leave(self, job_id: str) -> None:
+        """Give the place, if it has one, to the person whose turn it is."""
+        self._inside.discard(job_id)
+        while self._waiting and len(self._inside) < self._places:
             person = next(iter(self._waiting))
             line = self._waiting.pop(person)
-            _, turn = line.popleft()
+            waiting, turn = line.popleft()
             if line:
                 self._waiting[person] = line  # to the end of the round
             if not turn.done():  # else it was given up a moment ago and does not know it yet
+                self._inside.add(waiting)
                 turn.set_result(None)
-                return
-        self._free += 1
 
     def position_of(self, job_id: str) -> int | None:
         """Which one to go this job is, from 1; None when it does not wait."""

@@ -7,7 +7,7 @@ a stream that was cut is told from one that ended: what was cut may have been pa
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from . import media_url, words
 from .capabilities import Capabilities
 from .config import BadAddress, VideoSettings, api_root
 from .envelope import is_html, is_refusal, name, name_value, read_json
-from .errors import Failure, Misconfigured, Refused, UnknownCharge, UpstreamFailed, scrub
+from .errors import Misconfigured, Refused, UnknownCharge, UpstreamFailed
 from .models import VideoRequest, VideoResult
 from .transport import Answer, Body, DataUrl, Transport
 
@@ -43,21 +43,30 @@ class _Model:
 _SIZES = {"16:9": "1280x720", "9:16": "720x1280", "1:1": "1024x1024"}
 _MODELS: dict[str, _Model] = {
     # Without a picture, 0.9 draws one; it has one length and one size.
-    "grok-imagine-0.9": _Model(Capabilities(False, 1, (), (), ()), {}, {}),
+    "grok-imagine-0.9": _Model(
+        Capabilities(text=False, first_of_many=True, durations=(), aspect_ratios=(), resolutions=()), {}, {}
+    ),
     "grok-imagine-1.0": _Model(
-        Capabilities(True, 1, tuple(range(6, 31)), ("16:9", "9:16", "1:1", "3:2", "2:3"), ("480p", "720p")),
+        Capabilities(
+            first_of_many=True,
+            durations=tuple(range(6, 31)),
+            aspect_ratios=("16:9", "9:16", "1:1", "3:2", "2:3"),
+            resolutions=("480p", "720p"),
+        ),
         {"duration": ("video_length",), "aspect_ratio": ("aspect_ratio",), "resolution": ("resolution_name",)},
         {},
     ),
     "grok-imagine-video": _Model(
-        Capabilities(True, 7, (6, 10, 12, 16, 20), tuple(_SIZES), ("480p", "720p")),
+        Capabilities(
+            references=7, durations=(6, 10, 12, 16, 20), aspect_ratios=tuple(_SIZES), resolutions=("480p", "720p")
+        ),
         {"duration": ("seconds",), "aspect_ratio": ("size",), "resolution": ("resolution_name",)},
         _SIZES,
     ),
 }
 # A name we do not know may be any of them behind an alias: it gets every spelling.
 _OTHER = _Model(
-    Capabilities(),
+    Capabilities(first_of_many=True),
     {
         "duration": ("video_length", "seconds"),
         "aspect_ratio": ("aspect_ratio", "size"),
@@ -317,22 +326,15 @@ class GrokVideoService:
             Failure: see the table in `errors.py`.
         """
         reader = ChatReader(self.root, report)
-        try:
-            answer = await self._transport.exchange(
-                "POST",
-                f"{self.root}/v1/chat/completions",
-                headers={**self.key_headers(key), "Accept": "application/json, text/event-stream"},
-                body=build(request, model),
-                billable=True,
-                timeout=self._settings.timeout_seconds,
-                on_text=reader.feed,
-            )
-            if len(answer.text) > _LARGE:
-                result = await asyncio.to_thread(reader.result, answer)
-            else:
-                result = reader.result(answer)
-        except Failure as failure:
-            # Some gateways repeat the key they refuse, and it may look like any word.
-            failure.why = replace(failure.why, reason=scrub(failure.why.reason, key))
-            raise
-        return replace(result, private=True) if key in result.url else result
+        answer = await self._transport.exchange(
+            "POST",
+            f"{self.root}/v1/chat/completions",
+            headers={**self.key_headers(key), "Accept": "application/json, text/event-stream"},
+            body=build(request, model),
+            billable=True,
+            timeout=self._settings.timeout_seconds,
+            on_text=reader.feed,
+        )
+        if len(answer.text) > _LARGE:
+            return await asyncio.to_thread(reader.result, answer)
+        return reader.result(answer)

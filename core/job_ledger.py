@@ -71,6 +71,13 @@ _jobs = Table(
 _meta = Table(
     "meta", _tables, Column("name", String(32), primary_key=True), Column("value", String(64), nullable=False)
 )
+_choices = Table(
+    "choices",
+    _tables,
+    Column("conversation", String(512), primary_key=True),
+    Column("backend", String(32), nullable=False),
+    Column("model", String(128), nullable=False),
+)
 _job = TypeAdapter(Job)
 # Built once: SQLAlchemy takes longer to put a statement together than SQLite to execute it.
 _ADD = insert(_jobs).values({column.name: bindparam(column.name) for column in _jobs.c})
@@ -234,7 +241,7 @@ class JobLedger:
             since = {"since": now - REMEMBERED}
             if job.message_key and (same := _read(connection.execute(_SAME, {**columns, **since}))):
                 return Denied("duplicate", same[0])
-            live = _read(connection.execute(_LIVE, columns))
+            live = [job for job in _read(connection.execute(_LIVE, columns)) if not job.overdue]
             if len(live) >= most:
                 return Denied("too_many", live[0])
             added = replace(fresh, number=(connection.scalar(_LAST, columns) or 0) + 1)
@@ -269,7 +276,24 @@ class JobLedger:
         )
         await self._do(lambda connection: connection.execute(gone).rowcount)
 
+    async def choose(self, conversation: str, choice: tuple[str, str] | None) -> None:
+        """Remember which (backend, model) a conversation wants; None forgets it."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(_choices).where(_choices.c.conversation == conversation))
+            if choice:
+                backend, model = choice
+                connection.execute(insert(_choices).values(conversation=conversation, backend=backend, model=model))
+
+        await self._do(work)
+
     # ---- reading ----
+
+    async def choice(self, conversation: str) -> tuple[str, str] | None:
+        """See `choose`."""
+        found = select(_choices.c.backend, _choices.c.model).where(_choices.c.conversation == conversation)
+        row = await self._do(lambda connection: connection.execute(found).first())
+        return (row.backend, row.model) if row else None
 
     async def get(self, job_id: str) -> Job:
         """The job as it is saved now.
@@ -310,7 +334,10 @@ class JobLedger:
         return await self._do(lambda connection: _read(connection.execute(found)))
 
     async def waits(self, backend: str, model: str, most: int = 50) -> list[float]:
-        """How many seconds this model took lately, from the request to the result."""
+        """How many seconds this model took lately, from the request to the result.
+
+        A ticket's result is noticed late: it came somewhere between the last look that found none and the one after.
+        """
         found = (
             select(_jobs.c.body)
             .where(_jobs.c.backend == backend, _jobs.c.model == model[:128], _jobs.c.state == State.DELIVERED.value)
@@ -318,7 +345,11 @@ class JobLedger:
             .limit(most)
         )
         jobs = await self._do(lambda connection: _read(connection.execute(found)))
-        return [job.ready_at - job.submitted_at for job in jobs if job.ready_at > job.submitted_at > 0]
+        return [
+            ((job.looked_at or job.ready_at) + job.ready_at) / 2 - job.submitted_at
+            for job in jobs
+            if job.ready_at > job.submitted_at > 0
+        ]
 
     async def ids(self) -> set[str]:
         """All jobs there are."""

@@ -16,7 +16,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from .backends import Configured
+from .backends import Configured, TicketBackend
+from .capabilities import fit, with_roles
 from .config import VideoSettings
 from .errors import (
     AuthFailed,
@@ -24,16 +25,22 @@ from .errors import (
     Failure,
     Misconfigured,
     OutOfQuota,
+    Overdue,
+    Refused,
     Retryable,
     Undelivered,
     UnknownCharge,
     UnknownDelivery,
+    UpstreamFailed,
     Why,
+    scrub,
 )
 from .fair_queue import FairQueue
 from .job_ledger import Denied, JobLedger, LedgerFailed, StaleJob, person_of
 from .keys import mark_of
-from .models import UNDER_WAY, Job, Reference, State, VideoResult
+from .look_times import FIRST as FIRST_LOOK
+from .look_times import next_look
+from .models import UNDER_WAY, Job, Pending, Reference, State, VideoRequest, VideoResult
 from .outbox import Mood, Outbox, Parcel, Sending
 from .references import ReferenceStore
 from .video_manager import Download, VideoManager
@@ -41,7 +48,8 @@ from .video_manager import Download, VideoManager
 logger = logging.getLogger("astrbot")
 
 LONGEST_PAUSE = 300.0  # seconds; who asks us to stay away longer is answered by telling the person
-PATIENCE = 86400.0  # seconds in which we go on looking for a chat that is not there
+PATIENCE = 86400.0  # seconds in which we go on looking at a ticket, or for a chat that is not there
+MORE_LOOKS = 3  # at a job that says it is done and shows no video
 KEPT_JOBS = 500
 _DEED = "astrbot_plugin_gitee:deed:"
 
@@ -75,6 +83,7 @@ class JobRunner:
         self._deeds: set[asyncio.Task[Any]] = set()
         self._downloads: set[Download] = set()
         self._progress: dict[str, int] = {}
+        self._odd_words: set[tuple[str, str]] = set()
         self._winding: asyncio.Task[None] | None = None
 
     # ---- what the commands ask for ----
@@ -250,6 +259,8 @@ class JobRunner:
                 return await self._create(job)
             case State.SUBMITTING:
                 return await self._save(job.to(State.UNKNOWN, error=UnknownCharge("crashed").why))
+            case State.RUNNING:
+                return await self._watch(job)
             case State.READY:
                 return await self._hand_over(job)
             case State.DELIVERING:
@@ -258,41 +269,70 @@ class JobRunner:
                 return await self._tell(job)
 
     async def _create(self, job: Job) -> Job:
-        """From the accepted request to the result, or to the reason why there is none."""
-        if job.backend not in self._backends:
-            return await self._save(job.to(State.FAILED, error=Misconfigured("no_backend", name=job.backend).why))
-        keys = self._backends[job.backend].keys
+        """From the accepted request to the ticket or the result, or to the reason why there is none."""
         tried: list[str] = []
         while True:
+            if job.backend not in self._backends:
+                return await self._save(job.to(State.FAILED, error=Misconfigured("no_backend", name=job.backend).why))
+            configured = self._backends[job.backend]
             await self._queue.enter(person_of(job), job.id)
+            pause = 0.0
             try:
-                job = await self._with_pictures(job)
-                key = keys.next(tried)
+                key = configured.keys.next(tried)
                 if key is None:
-                    return await self._save(job.to(State.FAILED, error=job.error or AuthFailed("no_key").why))
+                    why = job.error or AuthFailed("no_key").why
+                    elsewhere = self._elsewhere(job, why)
+                    if elsewhere is None:
+                        return await self._save(job.to(State.FAILED, error=why))
+                    job, tried = elsewhere, []
+                    continue
                 tried.append(key)
-                job, pause = await self._deed(job, self._submit(job, key))
+                job, request = await self._with_pictures(job)
+                job, pause = await self._deed(job, self._submit(job, request, key))
             except Failure as failure:
                 return await self._save(job.to(State.FAILED, error=failure.why))
             finally:
-                self._queue.leave()
+                if job.state is not State.RUNNING:
+                    self._queue.leave(job.id)
             if job.state is not State.ACCEPTED:
                 return job
-            if pause:
+            if self._backends.get(job.backend) is not configured:
+                tried = []
+            elif pause:
                 tried.remove(key)
                 await self._sleep(pause)
 
-    async def _with_pictures(self, job: Job) -> Job:
-        """The job with its pictures fit to be sent.
+    async def _with_pictures(self, job: Job) -> tuple[Job, VideoRequest]:
+        """The job with its pictures fit to be sent, and the request as this backend gets it.
 
         Raises:
-            BadInput: none of them can be used.
+            BadInput: none of them can be used, or the model makes no video of so many.
         """
-        most = self._backends[job.backend].backend.capabilities(job.model).references
-        ready = await self._references.prepare(job.id, job.request.references, most)
-        return replace(job, request=replace(job.request, references=ready))
+        can = self._backends[job.backend].backend.capabilities(job.model)
+        given = job.request.references
+        ready = await self._references.prepare(job.id, given, can.most if can.first_of_many else len(given))
+        job = replace(job, request=replace(job.request, references=ready))
+        request, _ = fit(job.request, can)
+        return job, replace(request, references=with_roles(ready, can))
 
-    async def _submit(self, job: Job, key: str) -> tuple[Job, float]:
+    def _elsewhere(self, job: Job, why: Why) -> Job | None:
+        """The same job at the next backend that the admin lists and that can do it: nothing of it was taken so far."""
+        for place, name in enumerate(job.fallbacks, 1):
+            other = self._backends.get(name)
+            if other is None or not other.keys:
+                continue
+            can = other.backend.capabilities(other.model)
+            try:
+                fit(job.request, can)
+                with_roles(job.request.references, can)
+            except BadInput:
+                continue
+            logger.info("job %s: %s does not take it (%s); trying %s", job.id, job.backend, why.kind, name)
+            rest = job.fallbacks[place:]
+            return job.to(State.ACCEPTED, backend=name, model=other.model, fallbacks=rest, attempts=0, error=why)
+        return None
+
+    async def _submit(self, job: Job, request: VideoRequest, key: str) -> tuple[Job, float]:
         """The paid request: a deed.
 
         Returns:
@@ -309,22 +349,107 @@ class JobRunner:
             return await self._save(job.to(State.FAILED, error=Misconfigured("ledger", str(error)).why)), 0.0
         _log(job)
         pause = 0.0
+        backend = self._backends[job.backend].backend
         try:
-            result = await self._backends[job.backend].backend.submit(
-                job.request, model=job.model, key=key, report=report
-            )
-            result = await self._landed(job, result)
-            job = job.to(State.READY, result=result, error=None, ready_at=self._clock())
+            outcome = await backend.submit(request, model=job.model, key=key, report=report)
+            if isinstance(outcome, str):
+                job = job.to(State.RUNNING, ticket=outcome, root=backend.root, error=None)
+            else:
+                job = await self._received(job, outcome, key)
         except Failure as failure:
-            job, pause = self._after(job, failure, key)
+            job, pause = self._after(job, _scrubbed(failure, key), key)
         return await self._save(job), pause
 
-    async def _landed(self, job: Job, result: VideoResult) -> VideoResult:
-        """A video that came inside the answer goes to disk at once: megabytes do not belong into the ledger."""
-        if not result.url.startswith("data:"):
-            return result
-        await self._videos.download(result.url, job.destination.conversation, job.number).file()
-        return VideoResult("data:", private=True)
+    async def _received(self, job: Job, result: VideoResult, key: str) -> Job:
+        """The job with its result. A video that came inside the answer goes to disk: the ledger is no place for it.
+
+        Raises:
+            Failure: what came is no video, or the disk does not take it.
+        """
+        if result.url.startswith("data:"):
+            await self._videos.download(result.url, job.destination.conversation, job.number).file()
+            result = replace(result, url="data:", private=True)
+        elif key in result.url:
+            result = replace(result, private=True)
+        return job.to(State.READY, result=result, error=None, ready_at=self._clock())
+
+    # ---- tickets ----
+
+    async def _watch(self, job: Job) -> Job:
+        """Look at a ticket until there is an end. Looks are free, and their own troubles mean nothing."""
+        configured = self._backends.get(job.backend)
+        if configured is None:
+            why = Misconfigured("no_backend", name=job.backend).why
+            return await self._save(job.to(State.UNKNOWN, error=why))
+        if not job.overdue:
+            self._queue.take(job.id)
+        try:
+            return await self._save(await self._watched(job, configured))
+        except (Refused, UpstreamFailed) as failure:
+            return await self._save((await self._ledger.get(job.id)).to(State.FAILED, error=failure.why))
+        finally:
+            self._queue.leave(job.id)
+
+    async def _watched(self, job: Job, configured: Configured) -> Job:
+        past = await self._ledger.waits(job.backend, job.model)
+        more, troubles, pause, resumed = MORE_LOOKS, 0, 0.0, self._clock() - job.submitted_at > FIRST_LOOK
+        while True:
+            elapsed = self._clock() - job.submitted_at
+            if elapsed > PATIENCE:
+                return job.to(State.UNKNOWN, error=UnknownCharge("gave_up", ticket=job.ticket).why)
+            if elapsed >= configured.deadline and not job.overdue:
+                job = await self._say_overdue(job)
+            due = next_look(elapsed, interval=configured.interval, deadline=configured.deadline, past=past)
+            due = min(due, 3 * random.random()) if resumed else due
+            await self._sleep(max(due, pause))
+            resumed = False
+            seen, key = await self._look(job, configured)
+            if isinstance(seen, VideoResult):
+                return await self._received(job, seen, key)
+            if seen.finished:
+                more -= 1
+                if more < 0:
+                    raise UpstreamFailed("no_link")
+            if seen.percent is not None:
+                self._progress[job.id] = seen.percent
+            if seen.word and (job.backend, seen.word) not in self._odd_words:
+                self._odd_words.add((job.backend, seen.word))
+                logger.info("[astrbot_plugin_gitee] %s says “%s”; that counts as still going", job.backend, seen.word)
+            troubles = troubles + 1 if seen.trouble else 0
+            if not seen.trouble:
+                job = replace(job, looked_at=self._clock())
+            slower = min(configured.interval * 2 ** min(troubles - 1, 8), 60.0) if troubles else 0.0
+            pause = max(min(seen.pause or 0.0, LONGEST_PAUSE), slower)
+
+    async def _look(self, job: Job, configured: Configured) -> tuple[VideoResult | Pending, str]:
+        """One look, with the key that the ticket belongs to.
+
+        Raises:
+            Refused, UpstreamFailed: there will be no video.
+        """
+        try:
+            backend = configured.at(job.root)
+            here = not job.root or backend is configured.backend
+            key = configured.keys.find(job.key_mark) or (configured.keys.next() if here else None)
+            if key is None or not isinstance(backend, TicketBackend):
+                return Pending(trouble="no key"), ""
+            return await backend.poll(job.ticket, key=key), key
+        except (Refused, UpstreamFailed) as failure:
+            raise _scrubbed(failure, key or "") from None
+        except Failure as failure:
+            logger.debug("job %s: a look did not work: %s %s", job.id, failure.why.kind, failure.why.cause)
+            return Pending(
+                trouble=failure.why.cause or failure.why.kind, pause=getattr(failure, "retry_after", None)
+            ), ""
+
+    async def _say_overdue(self, job: Job) -> Job:
+        """Tell the person once that it takes longer; from then on it holds nobody up."""
+        if await self._outbox.tell(job, Overdue().why) is Sending.ABSENT:
+            return job
+        self._queue.leave(job.id)
+        return await self._save(replace(job, overdue=True))
+
+    # ---- endings ----
 
     def _after(self, job: Job, failure: Failure, key: str) -> tuple[Job, float]:
         """What a failed create means for the job: the money rule."""
@@ -340,6 +465,8 @@ class JobRunner:
                 pause = min(pause, LONGEST_PAUSE)
             if pause <= LONGEST_PAUSE:
                 return job.to(State.ACCEPTED, error=failure.why, attempts=job.attempts + 1), max(pause, 0.01)
+        if isinstance(failure, Retryable | Misconfigured) and (elsewhere := self._elsewhere(job, failure.why)):
+            return elsewhere, 0.0
         state = State.UNKNOWN if isinstance(failure, UnknownCharge) else State.FAILED
         return job.to(state, error=failure.why), 0.0
 
@@ -411,11 +538,12 @@ class JobRunner:
         if configured is None:
             return None, ""
         try:
-            root = configured.backend.root
+            backend = configured.at(job.root)
+            root = backend.root
         except Misconfigured:
             return None, ""
-        key = configured.keys.find(job.key_mark) or configured.keys.next()
-        return (configured.backend.key_headers(key) if key else None), root
+        key = configured.keys.find(job.key_mark) or (configured.keys.next() if backend is configured.backend else None)
+        return (backend.key_headers(key) if key else None), root
 
     async def _tell(self, job: Job) -> Job:
         assert job.error
@@ -462,6 +590,12 @@ def _log(job: Job) -> None:
     """One line for the operator; never the prompt, which may be private."""
     why = f" ({job.error.kind}: {job.error.cause})" if job.error else ""
     logger.info("[astrbot_plugin_gitee] %s #%d: %s%s", job.destination.platform, job.number, job.state, why)
+
+
+def _scrubbed[F: Failure](failure: F, key: str) -> F:
+    """Some gateways repeat the key they refuse, and it may look like any word."""
+    failure.why = replace(failure.why, reason=scrub(failure.why.reason, key))
+    return failure
 
 
 def _link(job: Job) -> str | None:

@@ -21,15 +21,16 @@ class Reference:
 
     Attributes:
         path: the local file; empty while only `url` is known.
-        url: where to fetch it.
+        url: where it stands in the net, if it does.
         mime: media type of the normalised file; empty until it is normalised.
+        role: None = by how many there are (`capabilities.with_roles`).
         avatar: a person's portrait, taken because nothing else was there.
     """
 
     path: str = ""
     url: str = ""
     mime: str = ""
-    role: Role = Role.FIRST_FRAME
+    role: Role | None = None
     avatar: bool = False
 
 
@@ -57,10 +58,32 @@ class VideoResult:
     Attributes:
         url: http(s) link or ``data:video/…`` URL.
         private: fetching needs the API key, so the link is never shown to a chat.
+        cost: what the upstream says it took, in `currency`; None where it says nothing.
     """
 
     url: str
     private: bool = False
+    cost: float | None = None
+    currency: str = ""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What a look at a ticket brought, while there is no end yet.
+
+    Attributes:
+        percent: as far as the upstream says.
+        word: a status that we do not know; it counts as "still going".
+        finished: the upstream says that it is done and shows no video (yet).
+        trouble: why the look itself failed, which says nothing about the job.
+        pause: seconds after which the upstream wants to be asked again.
+    """
+
+    percent: int | None = None
+    word: str = ""
+    finished: bool = False
+    trouble: str = ""
+    pause: float | None = None
 
 
 @dataclass(frozen=True)
@@ -130,11 +153,14 @@ class Job:
         message_key: names the message it came from, so that a redelivered event makes one job.
         gathering: its pictures are still being copied; a crash now leaves nothing to start from.
         attempts: creates that were definitely not accepted.
+        fallbacks: backends to try next, as long as nothing can have been billed.
         ticket: the upstream's own job id.
+        root: the address of the API that gave the ticket.
         key_mark: fingerprint of the API key the ticket belongs to.
         error: why it failed, or what is unknown.
+        overdue: the person was told that it takes longer; it no longer counts against their limit.
         told: the person knows how it ended.
-        progress: percent, as far as the upstream says.
+        looked_at: when a look at the ticket last found it not done.
         created_at, submitted_at, ready_at, finished_at: seconds since the epoch; 0 = not yet.
         revision: counts saves; a save from an outdated copy is refused.
     """
@@ -150,12 +176,15 @@ class Job:
     gathering: bool = False
     state: State = State.ACCEPTED
     attempts: int = 0
+    fallbacks: tuple[str, ...] = ()
     ticket: str = ""
+    root: str = ""
     key_mark: str = ""
     result: VideoResult | None = None
     error: Why | None = None
+    overdue: bool = False
     told: bool = False
-    progress: int | None = None
+    looked_at: float = 0.0
     created_at: float = 0.0
     submitted_at: float = 0.0
     ready_at: float = 0.0

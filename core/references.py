@@ -67,37 +67,42 @@ class ReferenceStore:
         # Decoding takes the memory and the core of one picture each; two at a time keep both bounded.
         self._working = asyncio.Semaphore(2)
 
-    async def keep(self, job_id: str, sources: Sequence[Path | bytes | Reference]) -> tuple[Reference, ...]:
+    async def keep(
+        self, job_id: str, sources: Sequence[Path | bytes | Reference], *, first: int = 1
+    ) -> tuple[Reference, ...]:
         """Take the pictures of a message before the host deletes its temporary files.
 
         Args:
-            sources: local files, contents, or references that have only a URL yet.
+            sources: local files, contents, or references: to a file elsewhere, or with only a URL yet.
+            first: the number of the first of them.
 
         Raises:
             Misconfigured: the disk does not take them.
         """
         try:
-            return await asyncio.to_thread(self._keep, job_id, sources)
+            return await asyncio.to_thread(self._keep, job_id, sources, first)
         except OSError as error:
             await self.drop(job_id)
             raise Misconfigured("disk", f"{type(error).__name__}: {error.strerror}") from error
 
-    def _keep(self, job_id: str, sources: Sequence[Path | bytes | Reference]) -> tuple[Reference, ...]:
+    def _keep(self, job_id: str, sources: Sequence[Path | bytes | Reference], first: int) -> tuple[Reference, ...]:
         kept = []
-        for number, source in enumerate(sources, 1):
+        for number, source in enumerate(sources, first):
             target = self._target(job_id, f"{number}.raw")
-            if isinstance(source, Reference):
+            reference = source if isinstance(source, Reference) else Reference()
+            local = Path(source.path) if isinstance(source, Reference) else source
+            if isinstance(source, Reference) and not source.path:
                 kept.append(source)
                 continue
-            if isinstance(source, bytes):
-                target.write_bytes(source)
-            elif os.path.isfile(source):
+            if isinstance(local, bytes):
+                target.write_bytes(local)
+            elif os.path.isfile(local):
                 try:
-                    os.link(source, target)
+                    os.link(local, target)
                 except OSError:
-                    shutil.copyfile(source, target)
+                    shutil.copyfile(local, target)
             # One that the host lost is kept as a path without a file: `prepare` says so, if it was the only one.
-            kept.append(Reference(path=str(target)))
+            kept.append(replace(reference, path=str(target)))
         return tuple(kept)
 
     def _target(self, job_id: str, name: str) -> Path:

@@ -22,6 +22,9 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "这个模型不能选{names}，按它的默认值生成。",
         "This model offers no choice of {names}; its default is used.",
     ),
+    "note_sibling": ("这种用法由 {model} 完成。", "{model} does this kind."),
+    "note_first": ("只用了第一张图片。", "Only the first picture is used."),
+    "note_kept": ("用了你记下的 {count} 张参考图。", "Your {count} kept picture(s) are used."),
     "duration": ("时长", "duration"),
     "aspect_ratio": ("画面比例", "aspect ratio"),
     "resolution": ("分辨率", "resolution"),
@@ -36,6 +39,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "file_name": ("视频_{number}", "video_{number}"),
     "failed": ("❌ #{number} {sentence}", "❌ #{number} {sentence}"),
     "open": ("⚠️ #{number} {sentence}", "⚠️ #{number} {sentence}"),
+    "waiting": ("⏳ #{number} {sentence}", "⏳ #{number} {sentence}"),
     "said": ("（上游原话：{reason}）", " (Upstream: {reason})"),
     "see_link": ("视频链接：{url}", "Link: {url}"),
     # ---- refusals before anything is sent ----
@@ -57,6 +61,40 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "Example: /视频 make it move\nMore: /视频帮助",
     ),
     # ---- the other commands ----
+    "kept": (
+        "🖼 已记下 {count} 张参考图，10 分钟内有效。接着发 /视频 提示词，或 /参考图 清除。",
+        "🖼 {count} picture(s) kept for 10 minutes. Go on with /视频 prompt, or /参考图 清除.",
+    ),
+    "kept_none": (
+        "你在这里没有参考图。发送或引用图片并写 /参考图；一次写完：/参考图 [参数] -- 提示词",
+        "You have no kept pictures here. Send or quote one with /参考图; all at once: /参考图 [options] -- prompt",
+    ),
+    "kept_now": (
+        "你的参考图（{count} 张，还有 {minutes} 分钟）：",
+        "Your kept pictures ({count}, {minutes} min left):",
+    ),
+    "kept_line": ("{place}. {role}", "{place}. {role}"),
+    "kept_cleared": ("参考图已清除。", "The kept pictures are gone."),
+    "role_first_frame": ("首帧", "first frame"),
+    "role_last_frame": ("尾帧", "last frame"),
+    "role_reference": ("参考", "reference"),
+    "role_open": ("按张数决定", "by their number"),
+    "bad_input.kept_usage": (
+        "用法：/参考图（附上或引用图片，可写 首帧、尾帧、参考）；/参考图 查看；/参考图 清除；/参考图 [参数] -- 提示词",
+        "Usage: /参考图 with a picture (and 首帧 first, 尾帧 last or 参考 reference); /参考图 查看 shows; /参考图 清除 clears; "
+        "/参考图 [options] -- prompt",
+    ),
+    "bad_input.kept_too_many": ("最多记 {most} 张参考图。", "At most {most} pictures are kept."),
+    "models": (
+        "视频后端（* 为当前）：\n{lines}\n选用：/视频模型 后端[/模型]；恢复默认：/视频模型 默认",
+        "Video backends (* = in use here):\n{lines}\nChoose: /视频模型 backend[/model]; back: /视频模型 默认",
+    ),
+    "model_line": ("{mark} {backend}（{model}）：{abilities}", "{mark} {backend} ({model}): {abilities}"),
+    "model_chosen": ("本会话改用 {backend}（{model}）。", "This chat now uses {backend} ({model})."),
+    "model_default": (
+        "本会话已恢复默认：{backend}（{model}）。",
+        "This chat is back to the default: {backend} ({model}).",
+    ),
     "presets": ("视频预设（/视频 预设名 [补充]）：\n{lines}", "Video presets (/视频 name [more]):\n{lines}"),
     "preset_line": ("· {name}：{prompt}", "· {name}: {prompt}"),
     "no_presets": (
@@ -111,6 +149,8 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "　@后端：{backends}；默认 {backend}（{model}）\n"
         "　{abilities}\n"
         "/视频 预设名 [补充]　/视频预设　查看预设（{presets} 个）\n"
+        "/参考图　先记下图片（手机 QQ、首帧尾帧、多图）；/参考图 -- 提示词　直接生成\n"
+        "/视频模型　查看和选用后端\n"
         "/视频任务 [编号]　/视频取消 [编号]　/视频重发 [编号]\n"
         "每人同时 {per_user} 个任务，共 {running} 个同时生成。",
         "🎬 Pictures to video\n"
@@ -119,11 +159,16 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "  @backend: {backends}; default {backend} ({model})\n"
         "  {abilities}\n"
         "/视频 preset [more] · /视频预设 lists the presets ({presets})\n"
+        "/参考图 keeps pictures first (mobile QQ, first and last frame, several); /参考图 -- prompt\n"
+        "/视频模型 lists and chooses backends\n"
         "/视频任务 [number] · /视频取消 [number] · /视频重发 [number]\n"
         "{per_user} job(s) per person at a time, {running} rendering at once.",
     ),
-    "able_text": ("可以不带图片", "works without a picture"),
-    "able_picture": ("需要图片（没有时用头像）", "needs a picture (else your avatar)"),
+    "able_text": ("文字", "text"),
+    "able_image": ("图片", "picture"),
+    "able_frames": ("首帧+尾帧", "first + last frame"),
+    "able_references": ("参考图（最多 {most} 张）", "references (up to {most})"),
+    "able_from": ("可用 {modes} 生成", "makes videos from {modes}"),
     "able_fixed": ("时长、比例、分辨率固定", "duration, ratio and resolution are fixed"),
     "able_choice": ("{name}：{offered}", "{name}: {offered}"),
     "joint": ("；", "; "),
@@ -171,6 +216,23 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "这个模型做不了 {wanted}，可选：{offered}。",
         "This model does not do {wanted}; it offers {offered}.",
     ),
+    "bad_input.pictures_not_offered": (
+        "这个模型不能用 {given} 张图片做视频，可以用 {offered} 张。",
+        "This model makes no video of {given} pictures; it takes {offered}.",
+    ),
+    "bad_input.last_frame_not_offered": (
+        "这个模型不支持尾帧，可以用 {offered} 张图片。",
+        "This model takes no last frame; it takes {offered} pictures.",
+    ),
+    "bad_input.first_frame_not_offered": (
+        "这个模型不支持首帧，图片只能作参考图（{offered} 张）。",
+        "This model takes no first frame; pictures are only references ({offered}).",
+    ),
+    "bad_input.roles_do_not_fit": (
+        "图片的用法凑不成一段视频：可以是一张首帧，或首帧加尾帧，或几张参考图。发送 /参考图 清除 重新开始。",
+        "These pictures do not make one video: it takes a first frame, a first and a last frame, or references. "
+        "Start again with /参考图 清除.",
+    ),
     "bad_input.rejected": (
         "上游不接受这个请求，请修改后再试。",
         "The upstream does not accept this request; change it and try again.",
@@ -180,28 +242,28 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "Something is set up wrongly; an admin should check the plugin's settings.",
     ),
     "misconfigured.bad_address": (
-        "服务器地址不是网址，请管理员检查插件设置 video.server_url。",
-        "The server address is no URL; an admin should check the plugin's setting video.server_url.",
+        "服务器地址不是网址，请管理员检查插件设置 {server}。",
+        "The server address is no URL; an admin should check the plugin's setting {server}.",
     ),
     "misconfigured.web_page": (
-        "服务器地址给出的是网页而不是接口，请管理员检查 video.server_url。",
-        "The server address answers with a web page, not an API; an admin should check video.server_url.",
+        "服务器地址给出的是网页而不是接口，请管理员检查 {server}。",
+        "The server address answers with a web page, not an API; an admin should check {server}.",
     ),
     "misconfigured.blocked": (
         "上游拦截了这台机器的访问，请管理员检查网络或代理设置 video.proxy。",
         "The upstream blocks this machine; an admin should check the network or the setting video.proxy.",
     ),
     "misconfigured.model": (
-        "这个服务器没有这个模型，请管理员检查 video.model（或换用别的接口）。",
-        "This server does not offer the model; an admin should check video.model (or use another backend).",
+        "这个服务器没有这个模型，请管理员检查 {model}（或换用别的接口）。",
+        "This server does not offer the model; an admin should check {model} (or use another backend).",
     ),
     "misconfigured.redirect": (
-        "服务器地址已转到 {to}，请管理员把它填进 video.server_url。",
-        "The server address redirects to {to}; an admin should put that into video.server_url.",
+        "服务器地址已转到 {to}，请管理员把它填进 {server}。",
+        "The server address redirects to {to}; an admin should put that into {server}.",
     ),
     "misconfigured.not_found": (
-        "服务器上没有这个接口，请管理员检查 video.server_url 和 video.model。",
-        "The server has no such API; an admin should check video.server_url and video.model.",
+        "服务器上没有这个接口，请管理员检查 {server} 和 {model}。",
+        "The server has no such API; an admin should check {server} and {model}.",
     ),
     "misconfigured.disk": (
         "视频写不进磁盘（空间不足或没有权限），请管理员检查。",
@@ -217,13 +279,19 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "插件内部出错，任务停止了，没有扣费。请管理员看日志。",
         "The plugin failed and the job stopped; nothing is charged. An admin should look at the log.",
     ),
+    "misconfigured.picture_needs_link": (
+        "这个上游只收图片网址，而这张图没有公开网址。请管理员在 AstrBot 设置 callback_api_base，"
+        "或把 veo.image_transport 改为 auto 或 data。",
+        "This upstream takes pictures only as links, and this one has none. An admin should set AstrBot's "
+        "callback_api_base, or change veo.image_transport to auto or data.",
+    ),
     "auth_failed": (
-        "上游不认 API Key（已试过所有 Key），请管理员检查 video.api_key。",
-        "The upstream does not accept the API key (all were tried); an admin should check video.api_key.",
+        "上游不认 API Key（已试过所有 Key），请管理员检查 {key}。",
+        "The upstream does not accept the API key (all were tried); an admin should check {key}.",
     ),
     "auth_failed.no_key": (
-        "还没有填 API Key，请管理员在插件设置 video.api_key 填写。",
-        "There is no API key yet; an admin should enter one in the plugin's setting video.api_key.",
+        "还没有填 API Key，请管理员在插件设置 {key} 填写。",
+        "There is no API key yet; an admin should enter one in the plugin's setting {key}.",
     ),
     "out_of_quota": (
         "上游账号额度或余额不足（已试过所有 Key），请管理员充值或换 Key。",
@@ -234,9 +302,9 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "The upstream takes no work right now; nothing is charged. Try again later.",
     ),
     "retryable.unreachable": (
-        "连不上上游服务器，没有扣费。请稍后再试；若一直如此，请管理员检查 video.server_url 和 video.proxy。",
+        "连不上上游服务器，没有扣费。请稍后再试；若一直如此，请管理员检查 {server} 和 video.proxy。",
         "The upstream cannot be reached; nothing is charged. Try again later; if it stays so, an admin should check "
-        "video.server_url and video.proxy.",
+        "{server} and video.proxy.",
     ),
     "retryable.proxy": (
         "代理连不上，没有扣费。请管理员检查 video.proxy。",
@@ -254,14 +322,24 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "上游的内容审核没有通过，请换一个说法或换一张图（部分上游对此也扣费）。",
         "The upstream's moderation refused it; use other words or another picture (some upstreams charge for this too).",
     ),
+    "refused.after_work": (
+        "上游的内容审核没有通过（生成之后），请换一个说法或换一张图。部分上游对此也扣费。",
+        "The upstream's moderation refused the finished video; use other words or another picture. "
+        "Some upstreams charge for this too.",
+    ),
+    "overdue": (
+        "生成比 {timeout} 设定的时间更久。上游还在生成，完成后仍会自动发来（最多等 24 小时），你可以先做别的视频。",
+        "It takes longer than {timeout} allows. The upstream still renders; the video will be sent by itself when it is "
+        "done (within 24 hours), and you may start another one.",
+    ),
     "unknown_charge": (
         "请求已提交，但没有得到结果，可能已经扣费，所以没有自动重试。需要的话请重新发送。",
         "The request left but brought no result. It may have been charged, so it was not repeated. Send it again if you "
         "want to.",
     ),
     "unknown_charge.timeout": (
-        "等了 video.timeout_seconds 设定的时间仍没有结果，可能已经扣费，所以没有自动重试。需要的话请重新发送。",
-        "No result came within video.timeout_seconds. It may have been charged, so it was not repeated. Send it again if "
+        "等了 {timeout} 设定的时间仍没有结果，可能已经扣费，所以没有自动重试。需要的话请重新发送。",
+        "No result came within {timeout}. It may have been charged, so it was not repeated. Send it again if "
         "you want to.",
     ),
     "unknown_charge.cut": (
@@ -274,6 +352,15 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "The bot restarted while it waited for the upstream. The job may have been charged, so it was not repeated. "
         "Send it again if you want to.",
     ),
+    "unknown_charge.gave_up": (
+        "等了 24 小时上游仍没有做完，不再等了，可能已经扣费。上游任务号：{ticket}",
+        "The upstream did not finish within 24 hours, so we stopped waiting. It may have been charged. Its job: {ticket}",
+    ),
+    "unknown_charge.no_ticket": (
+        "上游收下了请求却没有给任务号，可能已经扣费，所以没有自动重试。需要的话请重新发送。",
+        "The upstream took the request without naming a job. It may have been charged, so it was not repeated. Send it "
+        "again if you want to.",
+    ),
     "unknown_charge.http_status": (
         "上游出错（HTTP {status}），可能已经扣费，所以没有自动重试。需要的话请重新发送。",
         "The upstream failed (HTTP {status}). It may have been charged, so it was not repeated. Send it again if you "
@@ -282,6 +369,19 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "upstream_failed": (
         "上游没有做出视频，通常已经扣费。",
         "The upstream made no video; it is usually charged all the same.",
+    ),
+    "upstream_failed.dead": (
+        "上游没有做成这个视频。有的上游会退款，有的照样扣费。",
+        "The upstream failed to make this video. Some refund it, some charge it all the same.",
+    ),
+    "upstream_failed.no_link": (
+        "上游说做好了，却没有给出视频，通常已经扣费。",
+        "The upstream says that it is done and shows no video; it is usually charged all the same.",
+    ),
+    "upstream_failed.ticket_gone": (
+        "上游已经没有这个任务了（过期，或 Key、地址换过），没有重新提交。需要的话请重新发送。",
+        "The upstream does not know this job any more (expired, or the key or address was changed). It was not submitted "
+        "again; send it again if you want to.",
     ),
     "upstream_failed.picture": (
         "上游给出的是图片而不是视频。这个模型需要参考图，请附上图片再试。",
@@ -344,6 +444,13 @@ _SENTENCES: dict[str, tuple[str, str]] = {
 }
 
 
+def settings_of(backend: str) -> dict[str, str]:
+    """What this backend's settings are called in the panel."""
+    section, server = ("video", "server_url") if backend == "grok" else (backend, "base_url")
+    names = {"server": server, "key": "api_key", "model": "model", "timeout": "timeout_seconds"}
+    return {fact: f"{section}.{name}" for fact, name in names.items()}
+
+
 class Texts:
     """The sentences in one language.
 
@@ -358,16 +465,21 @@ class Texts:
         """One sentence, filled in."""
         return _SENTENCES[key][self._column].format(**facts)
 
-    def explain(self, why: Why, **facts: object) -> str:
-        """Why there is no video: the sentence of the cause, and the upstream's own words where there are any."""
+    def explain(self, why: Why, *, backend: str = "grok", **facts: object) -> str:
+        """Why there is no video: the sentence of the cause, and the upstream's own words where there are any.
+
+        Args:
+            backend: whose settings an admin should look at.
+        """
         key = f"{why.kind}.{why.cause}"
-        sentence = self.say(key if key in _SENTENCES else why.kind, **why.facts, **facts)
+        facts = {**settings_of(why.facts.get("backend", backend)), **why.facts, **facts}
+        sentence = self.say(key if key in _SENTENCES else why.kind, **facts)
         return sentence + (self.say("said", reason=why.reason) if why.reason else "")
 
-    def failed(self, number: int, why: Why, link: str | None) -> str:
+    def failed(self, number: int, why: Why, link: str | None, backend: str = "grok") -> str:
         """The whole message about a job that brought no video; the link, where it may be shown."""
-        kind = "open" if why.kind in ("unknown_charge", "unknown_delivery") else "failed"
-        message = self.say(kind, number=number, sentence=self.explain(why, number=number))
+        kind = {"unknown_charge": "open", "unknown_delivery": "open", "overdue": "waiting"}.get(why.kind, "failed")
+        message = self.say(kind, number=number, sentence=self.explain(why, backend=backend, number=number))
         return f"{message}\n{self.say('see_link', url=link)}" if link else message
 
 

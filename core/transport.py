@@ -64,37 +64,74 @@ class DataUrl:
 
 
 @dataclass(frozen=True)
+class Base64:
+    """Stands in a JSON body for the content of a file as bare base64."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file in a form.
+
+    Attributes:
+        mime: its media type; the name that the upstream sees follows it.
+    """
+
+    path: Path
+    mime: str
+
+    @property
+    def name(self) -> str:
+        return f"picture.{self.mime.rpartition('/')[2].replace('jpeg', 'jpg')}"
+
+
+@dataclass(frozen=True)
 class Body:
     """A request body whose length is known before any of its files is read.
 
     Attributes:
-        parts: bytes as they are, or a file that is sent as base64.
+        parts: bytes as they are; a file, sent as base64; or a file as it is.
     """
 
-    parts: tuple[bytes | Path, ...]
+    parts: tuple[bytes | Path | Attachment, ...]
     content_type: str = "application/json"
 
     @classmethod
     def of_json(cls, value: Any) -> "Body":
-        """Serialise ``value``, leaving a gap for every `DataUrl` in it."""
-        gaps: list[DataUrl] = []
+        """Serialise ``value``, leaving a gap for every `DataUrl` and `Base64` in it."""
+        gaps: list[DataUrl | Base64] = []
         mark = secrets.token_hex(8)
 
         def gap(item: Any) -> str:
-            if not isinstance(item, DataUrl):
+            if not isinstance(item, DataUrl | Base64):
                 raise TypeError(item)
             gaps.append(item)
-            return f"data:{item.mime};base64,{mark}"
+            return f"data:{item.mime};base64,{mark}" if isinstance(item, DataUrl) else mark
 
         texts = json.dumps(value, ensure_ascii=False, default=gap).encode(errors="replace").split(mark.encode())
-        parts: list[bytes | Path] = [texts[0]]
+        parts: list[bytes | Path | Attachment] = [texts[0]]
         for item, text in zip(gaps, texts[1:], strict=True):
             parts += [item.path, text]
         return cls(tuple(parts))
 
+    @classmethod
+    def of_form(cls, fields: Iterable[tuple[str, str | Attachment]]) -> "Body":
+        """A ``multipart/form-data`` body (RFC 7578). aiohttp's own keeps files open, and its length is not known."""
+        boundary = secrets.token_hex(16)
+        parts: list[bytes | Path | Attachment] = []
+        for name, value in fields:
+            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"'
+            if isinstance(value, Attachment):
+                head += f'; filename="{value.name}"\r\nContent-Type: {value.mime}'
+            content = value if isinstance(value, Attachment) else value.encode(errors="replace")
+            parts += [f"{head}\r\n\r\n".encode(), content, b"\r\n"]
+        parts.append(f"--{boundary}--\r\n".encode())
+        return cls(tuple(parts), f"multipart/form-data; boundary={boundary}")
+
     def length(self) -> int:
         """Content-Length in bytes."""
-        return sum(len(part) if isinstance(part, bytes) else -(-part.stat().st_size // 3) * 4 for part in self.parts)
+        return sum(_length(part) for part in self.parts)
 
     async def stream(self) -> AsyncIterator[bytes]:
         """Yield the body in pieces, so that no picture is ever whole in memory.
@@ -105,12 +142,19 @@ class Body:
             if isinstance(part, bytes):
                 yield part
                 continue
+            path, coded = (part.path, False) if isinstance(part, Attachment) else (part, True)
             at, size, buffer = 0, _PIECE, memoryview(bytearray(_PIECE))
             while size == _PIECE:
-                size = await asyncio.to_thread(_read_piece, part, at, buffer)
+                size = await asyncio.to_thread(_read_piece, path, at, buffer)
                 if size:
-                    yield binascii.b2a_base64(buffer[:size], newline=False)
+                    yield binascii.b2a_base64(buffer[:size], newline=False) if coded else bytes(buffer[:size])
                 at += size
+
+
+def _length(part: bytes | Path | Attachment) -> int:
+    if isinstance(part, bytes):
+        return len(part)
+    return part.path.stat().st_size if isinstance(part, Attachment) else -(-part.stat().st_size // 3) * 4
 
 
 def _read_piece(path: Path, at: int, buffer: memoryview) -> int:
@@ -391,6 +435,20 @@ class Transport:
         if not public:
             raise UpstreamFailed("private_address", host=host)
         return address
+
+    async def is_public(self, link: str) -> bool:
+        """Whether others can fetch this link, as far as can be told from here."""
+        try:
+            address = _address(link)
+            host = address.raw_host or ""
+        except ValueError:
+            return False
+        if address.scheme not in ("http", "https"):
+            return False
+        try:
+            return _is_public(host, resolved=False)
+        except ValueError:
+            return "." in host and await self._is_public_name(host)
 
     async def _is_public_name(self, host: str) -> bool:
         try:

@@ -22,6 +22,7 @@ logger = logging.getLogger("astrbot")
 PATIENCE = 10.0  # seconds for one question to a platform
 _DEPTH = 3  # how deep a forward inside a forward is followed
 _PICTURE_FILE = re.compile(r"\.(jpe?g|png|webp|gif|bmp|heic|avif)$", re.IGNORECASE)
+_BOT_TOKEN = re.compile(r"/bot\d+:")  # Telegram's links hold the bot's own key: no upstream may see one
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,13 @@ async def sources_of(found: Iterable[Found]) -> list[Path | bytes | Reference]:
         refs = [ref for ref in (one.image.url, one.image.file, one.image.path) if ref]
         local = next((path for path in map(_local, refs) if os.path.isfile(path)), None)
         local = local or await _fetched_by_host(one)
-        if local:
+        link = next((ref for ref in refs if ref.startswith(("http://", "https://"))), "")
+        if local and _BOT_TOKEN.search(link):
+            link = ""
+        if link:
+            sources.append(Reference(path=str(local or ""), url=link, avatar=one.avatar))
+        elif local:
             sources.append(local)
-        elif link := next((ref for ref in refs if ref.startswith(("http://", "https://"))), None):
-            sources.append(Reference(url=link, avatar=one.avatar))
         elif inline := next((ref for ref in refs if ref.startswith(("base64://", "data:"))), None):
             sources.append(await asyncio.to_thread(_decoded, inline))
         elif refs:

@@ -6,11 +6,18 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "jobs": ("视频任务",),
     "cancel": ("视频取消",),
     "resend": ("视频重发", "重发视频", "打开视频"),
+    "references": ("参考图",),
+    "models": ("视频模型",),
     "help": ("视频帮助",),
 }
 
 ASPECT_RATIOS = {"横屏": "16:9", "竖屏": "9:16", "方形": "1:1"}
 SECONDS = "秒"
+ROLES = {
+    "首帧": "first_frame", "尾帧": "last_frame", "参考": "reference",
+    "first": "first_frame", "last": "last_frame", "ref": "reference", "reference": "reference",
+}  # fmt: skip
+CLEAR, SHOW, DEFAULT = ("清除", "清空", "clear"), ("查看", "show"), ("默认", "default")
 
 # What a link's label says that it leads to (upstreams.md §9): the file, the video, one that was given, something else.
 FILE_LABELS = ("下载", "直链", "download")
@@ -40,3 +47,4 @@ NOT_OFFERED = ("无可用渠道", "无可用通道", "模型不存在", "不支�
 BLOCKED = ("拦截", "白名单", "地区不支持")
 INVALID = ("参数错误", "参数无效", "无效的?参数", "必传参数", "缺少.{0,4}参数", "不能为空", "必填")
 FAILED = ("处理错误", "生成失败", "请求错误", "请求失败")
+NO_SUCH_TASK = ("(?:任务|视频|请求).{0,6}(?:不存在|已过期|未找到)", "找不到.{0,6}(?:任务|视频)")

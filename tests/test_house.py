@@ -27,21 +27,27 @@ ORDER = [
     "texts",
     "transport",
     "references",
+    "kept_references",
     "envelope",
+    "tickets",
+    "upstream",
     "keys",
     "grok_video_service",
+    "veo_video_service",
     "backends",
     "video_manager",
     "fair_queue",
+    "look_times",
     "job_ledger",
     "outbox",
     "job_runner",
     "utils",
     "emoji_feedback",
     "delivery",
+    "orders",
     "commands",
 ]
-HOST_SIDE = {"utils", "emoji_feedback", "delivery", "commands", "main"}  # may import what the host brings
+HOST_SIDE = {"utils", "emoji_feedback", "delivery", "orders", "commands", "main"}  # may import what the host brings
 HOST = {"astrbot", "telegram", "aiocqhttp"}  # the last two: of the host's adapters, loaded only where those run
 ALL = [*CORE, MAIN]
 
