@@ -46,6 +46,7 @@ class GiteePlugin(Star):
         self._settings, self._oddities = load(config)
         self._texts = Texts(self._settings.language)
         self._commands: Commands | None = None
+        self._runner: JobRunner | None = None
 
     async def initialize(self) -> None:
         """Build everything from the panel, and take up what the last run left."""
@@ -74,14 +75,15 @@ class GiteePlugin(Star):
         delivery = Delivery(self.context, video, self._texts, emoji, videos, self._callback_base)
         self._runner = JobRunner(video, backends, ledger, references, videos, delivery)
         orders = Orders(self._settings, self._texts, backends, ledger, references, kept, self._runner, delivery)
-        self._commands = Commands(self._settings, self._texts, backends, ledger, kept, self._runner, delivery, orders)
+        commands = Commands(self._settings, self._texts, backends, ledger, kept, self._runner, delivery, orders)
         self._resources = (delivery, ledger, transport)
         await self._runner.start()
+        self._commands = commands  # not before: a job that begins while the old ones are taken up would be one of them
 
     async def terminate(self) -> None:
         """Stop. A paid request or a send that is under way goes on, and the next instance finds it."""
-        if self._commands is not None:
-            self._commands = None
+        self._commands = None
+        if self._runner is not None:
             await self._runner.close(self._close)
 
     async def _close(self) -> None:

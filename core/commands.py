@@ -18,7 +18,7 @@ from .capabilities import Capabilities, listed
 from .config import Settings
 from .delivery import Delivery
 from .errors import AuthFailed, BadInput, Failure, Misconfigured
-from .job_ledger import JobLedger, LedgerFailed, person_of
+from .job_ledger import JobLedger, LedgerClosed, LedgerFailed, person_of
 from .job_runner import JobRunner
 from .kept_references import KeptReferences
 from .models import UNDER_WAY, Job, Role, State
@@ -73,8 +73,8 @@ class Commands:
             answer = await do(event, text)
         except Failure as failure:
             answer = self._texts.explain(failure.why)
-        except LedgerFailed:
-            answer = self._texts.explain(Misconfigured("ledger").why)
+        except LedgerFailed as error:
+            answer = self._unsaved(error)
         event.should_call_llm(True)  # the host's name for "this message needs no LLM any more"
         event.stop_event()  # before the answer: where the bot may not speak, nobody else answers in its place
         if answer:
@@ -104,8 +104,13 @@ class Commands:
             return await self._orders.take(event, typed, tool=True, mode=mode if mode in MODES else "auto") or ""
         except Failure as failure:
             return self._texts.explain(failure.why)
-        except LedgerFailed:
-            return self._texts.explain(Misconfigured("ledger").why)
+        except LedgerFailed as error:
+            return self._unsaved(error)
+
+    def _unsaved(self, error: LedgerFailed) -> str:
+        if isinstance(error, LedgerClosed):  # the panel was saved this moment
+            return self._texts.say("starting")
+        return self._texts.explain(Misconfigured("ledger").why)
 
     # ---- pictures and models ----
 
@@ -240,7 +245,8 @@ class Commands:
             return self._texts.say("no_video_in", number=job.number, state=self._texts.say(f"state_{job.state}"))
         self._delivery.remember(job, event)
         again = job.state.final and self._runner.resend(job)
-        return self._texts.say("resending" if again else "being_sent", number=job.number)
+        answer = self._texts.say("resending" if again else "being_sent", number=job.number)
+        return self._texts.join(answer, *self._delivery.notes_for(job))
 
     async def _help(self, event: AstrMessageEvent, text: str) -> str:
         """What is configured here can do."""

@@ -272,7 +272,8 @@ def load(panel: Mapping[str, Any]) -> tuple[Settings, list[tuple[str, dict[str, 
         except BadAddress:
             odd.append(("odd_address", {"key": key, "value": address}))
     if settings.video.proxy and not _PROXY.fullmatch(settings.video.proxy):
-        odd.append(("odd_proxy", {"key": "video.proxy", "value": settings.video.proxy}))
+        shown = re.sub(r"[^/\s]*@", "***@", settings.video.proxy)  # its password
+        odd.append(("odd_proxy", {"key": "video.proxy", "value": shown}))
         settings = settings.model_copy(update={"video": settings.video.model_copy(update={"proxy": ""})})
     return settings, odd
 

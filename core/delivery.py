@@ -135,6 +135,11 @@ class Delivery:
         self.remember(job, event)
         self._begun[job.id] = self._emoji.mark_processing(job.destination, event)
 
+    def notes_for(self, job: Job) -> list[str]:
+        """What the person should know about this platform."""
+        # WebChat's page shows nothing that comes after the request is over.
+        return [self._texts.say("note_webchat")] if job.destination.platform == "webchat" else []
+
     async def acknowledge(self, job: Job, position: int | None, notes: tuple[str, ...]) -> None:
         """Say that the request was taken, where an emoji cannot or does not say enough.
 
@@ -147,7 +152,7 @@ class Delivery:
         if how == "emoji":
             return
         line = self._texts.say("queued" if position else "accepted", number=job.number, position=position)
-        text = " ".join((line, *notes))
+        text = self._texts.join(line, *notes)
         if how == "text" or position or notes or marked is None or not self._emoji.can_mark(job.destination):
             await self.say(job, text)
         else:
@@ -192,7 +197,10 @@ class Delivery:
     async def tell(self, job: Job, why: Why) -> Sending:
         """See `Outbox.tell`."""
         link = None
-        shown = why.kind in ("upstream_failed", "undelivered") and why.cause not in ("private_address", "not_http")
+        shown = why.kind in ("upstream_failed", "undelivered", "unknown_delivery") and why.cause not in (
+            "private_address",
+            "not_http",
+        )
         if shown and job.result and not job.result.private and job.result.url.startswith("http"):
             link = job.result.url
         return await self.say(job, self._texts.failed(job.number, why, link, job.backend))

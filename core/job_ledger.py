@@ -108,6 +108,10 @@ class LedgerFailed(RuntimeError):
     """The database did not take it: disk full, read-only folder, broken file."""
 
 
+class LedgerClosed(LedgerFailed):
+    """The plugin is being reloaded; the next instance has the ledger."""
+
+
 @dataclass(frozen=True)
 class Denied:
     """Why a job was not added.
@@ -190,7 +194,7 @@ class JobLedger:
     async def _do[T](self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in the next transaction. A cancelled caller does not take the work with it."""
         if self._closed:
-            raise LedgerFailed("closed")
+            raise LedgerClosed("closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, future))
         if self._pump is None:

@@ -36,7 +36,7 @@ from .errors import (
     scrub,
 )
 from .fair_queue import FairQueue
-from .job_ledger import Denied, JobLedger, LedgerFailed, StaleJob, person_of
+from .job_ledger import Denied, JobLedger, LedgerClosed, LedgerFailed, StaleJob, person_of
 from .keys import mark_of
 from .look_times import FIRST as FIRST_LOOK
 from .look_times import next_look
@@ -81,7 +81,7 @@ class JobRunner:
         self._queue = FairQueue(settings.max_running_jobs)
         self._drivers: dict[str, asyncio.Task[None]] = {}
         self._deeds: set[asyncio.Task[Any]] = set()
-        self._downloads: set[Download] = set()
+        self._downloads: dict[str, Download] = {}
         self._progress: dict[str, int] = {}
         self._odd_words: set[tuple[str, str]] = set()
         self._winding: asyncio.Task[None] | None = None
@@ -112,7 +112,10 @@ class JobRunner:
     async def withdraw(self, job: Job) -> None:
         """End an accepted job before it was launched; whoever withdraws it says why."""
         with suppress(StaleJob):  # cancelled meanwhile
-            await self._save(job.to(State.FAILED, gathering=False, error=BadInput("withdrawn").why, told=True))
+            # The chat's LLM may correct itself at once: the same message must not count as its duplicate then.
+            key = "" if job.tool else job.message_key
+            why = BadInput("withdrawn").why
+            await self._save(job.to(State.FAILED, gathering=False, error=why, told=True, message_key=key))
             self._outbox.mark(job, Mood.FAILED)
 
     def position_of(self, job: Job) -> int | None:
@@ -141,7 +144,7 @@ class JobRunner:
         if job.state not in UNDER_WAY:
             self._take_up(job)  # it was done in that very moment
             return job
-        billed = "free" if job.state is State.ACCEPTED else "billed_perhaps"
+        billed = "free" if job.state is State.ACCEPTED and not job.perhaps_billed else "billed_perhaps"
         job = await self._save(job.to(State.CANCELLED, told=True, error=Why("cancelled", billed)))
         self._outbox.mark(job, Mood.NONE)
         return job
@@ -177,7 +180,7 @@ class JobRunner:
     async def _wind_up(self, last: Callable[[], Awaitable[None]]) -> None:
         while self._deeds:
             await asyncio.wait(self._deeds)
-        await asyncio.gather(*(download.cancel() for download in self._downloads))
+        await asyncio.gather(*(download.cancel() for download in self._downloads.values()))
         await last()
 
     # ---- driving ----
@@ -235,7 +238,8 @@ class JobRunner:
             return
         match job.state:
             case State.ACCEPTED:
-                state, trouble = State.FAILED, Misconfigured("internal", type(error).__name__).why
+                trouble = Misconfigured("internal", type(error).__name__).why
+                state, trouble = (ended := _ended(job, trouble)).state, ended.error or trouble
             case State.SUBMITTING | State.RUNNING:
                 state, trouble = State.UNKNOWN, UnknownCharge("internal", type(error).__name__).why
             case State.READY:
@@ -283,14 +287,14 @@ class JobRunner:
                     why = job.error or AuthFailed("no_key").why
                     elsewhere = self._elsewhere(job, why)
                     if elsewhere is None:
-                        return await self._save(job.to(State.FAILED, error=why))
+                        return await self._save(_ended(job, why))
                     job, tried = elsewhere, []
                     continue
                 tried.append(key)
                 job, request = await self._with_pictures(job)
                 job, pause = await self._deed(job, self._submit(job, request, key))
             except Failure as failure:
-                return await self._save(job.to(State.FAILED, error=failure.why))
+                return await self._save(_ended(job, failure.why))
             finally:
                 if job.state is not State.RUNNING:
                     self._queue.leave(job.id)
@@ -317,6 +321,8 @@ class JobRunner:
 
     def _elsewhere(self, job: Job, why: Why) -> Job | None:
         """The same job at the next backend that the admin lists and that can do it: nothing of it was taken so far."""
+        if job.perhaps_billed:
+            return None
         for place, name in enumerate(job.fallbacks, 1):
             other = self._backends.get(name)
             if other is None or not other.keys:
@@ -464,11 +470,12 @@ class JobRunner:
                 pause = self._settings.retry_delay * 2**job.attempts * random.uniform(1, 1.25)
                 pause = min(pause, LONGEST_PAUSE)
             if pause <= LONGEST_PAUSE:
-                return job.to(State.ACCEPTED, error=failure.why, attempts=job.attempts + 1), max(pause, 0.01)
+                perhaps = job.perhaps_billed or isinstance(failure, UnknownCharge)
+                changes = {"error": failure.why, "attempts": job.attempts + 1, "perhaps_billed": perhaps}
+                return job.to(State.ACCEPTED, **changes), max(pause, 0.01)
         if isinstance(failure, Retryable | Misconfigured) and (elsewhere := self._elsewhere(job, failure.why)):
             return elsewhere, 0.0
-        state = State.UNKNOWN if isinstance(failure, UnknownCharge) else State.FAILED
-        return job.to(state, error=failure.why), 0.0
+        return _ended(job, failure.why), 0.0
 
     async def _hand_over(self, job: Job) -> Job:
         """From the result to the chat; a platform that is not up yet is waited for."""
@@ -528,9 +535,13 @@ class JobRunner:
         conversation = job.destination.conversation
         if path := self._videos.find(conversation, job.number):
             return Download.of(path)
+        if (running := self._downloads.get(job.id)) and not running.over:
+            return running
+        if job.result.url == "data:":
+            raise UpstreamFailed("pruned")
         headers, root = self._key_for(job)
         download = self._videos.download(job.result.url, conversation, job.number, key_headers=headers, key_root=root)
-        self._downloads = {one for one in self._downloads if not one.over} | {download}
+        self._downloads = {name: one for name, one in self._downloads.items() if not one.over} | {job.id: download}
         return download
 
     def _key_for(self, job: Job) -> tuple[dict[str, str] | None, str]:
@@ -581,6 +592,8 @@ class JobRunner:
                 _log(job)
                 break
             except LedgerFailed as error:
+                if isinstance(error, LedgerClosed):
+                    raise StaleJob(job.id) from None  # the next instance goes on with it
                 logger.error("job %s: %s could not be saved: %s", job.id, job.state, error)
                 await self._sleep(pause)
         return job
@@ -590,6 +603,13 @@ def _log(job: Job) -> None:
     """One line for the operator; never the prompt, which may be private."""
     why = f" ({job.error.kind}: {job.error.cause})" if job.error else ""
     logger.info("[astrbot_plugin_gitee] %s #%d: %s%s", job.destination.platform, job.number, job.state, why)
+
+
+def _ended(job: Job, why: Why) -> Job:
+    """The job without a video: failed, or open where it may be on the bill."""
+    if job.perhaps_billed:
+        return job.to(State.UNKNOWN, error=UnknownCharge("repeated", why.reason).why)
+    return job.to(State.UNKNOWN if why.kind == UnknownCharge.kind else State.FAILED, error=why)
 
 
 def _scrubbed[F: Failure](failure: F, key: str) -> F:

@@ -127,7 +127,7 @@ S = State
 FINAL = frozenset({S.DELIVERED, S.FAILED, S.CANCELLED, S.UNKNOWN})
 UNDER_WAY = (S.ACCEPTED, S.SUBMITTING, S.RUNNING)  # these count against a person's limit, and can be stopped
 MOVES: dict[State, frozenset[State]] = {
-    S.ACCEPTED: frozenset({S.ACCEPTED, S.SUBMITTING, S.FAILED, S.CANCELLED}),
+    S.ACCEPTED: frozenset({S.ACCEPTED, S.SUBMITTING, S.FAILED, S.UNKNOWN, S.CANCELLED}),
     S.SUBMITTING: frozenset({S.SUBMITTING, S.ACCEPTED, S.RUNNING, S.READY, S.FAILED, S.UNKNOWN, S.CANCELLED}),
     S.RUNNING: frozenset({S.RUNNING, S.READY, S.FAILED, S.UNKNOWN, S.CANCELLED}),
     S.READY: frozenset({S.READY, S.DELIVERING, S.FAILED, S.CANCELLED}),
@@ -152,7 +152,8 @@ class Job:
         number: what people type; counts up per conversation, and names the video's file.
         message_key: names the message it came from, so that a redelivered event makes one job.
         gathering: its pictures are still being copied; a crash now leaves nothing to start from.
-        attempts: creates that were definitely not accepted.
+        attempts: creates so far that ended without a job.
+        perhaps_billed: one of them may have been taken all the same (`retry_policy` is ``always``).
         fallbacks: backends to try next, as long as nothing can have been billed.
         ticket: the upstream's own job id.
         root: the address of the API that gave the ticket.
@@ -176,6 +177,7 @@ class Job:
     gathering: bool = False
     state: State = State.ACCEPTED
     attempts: int = 0
+    perhaps_billed: bool = False
     fallbacks: tuple[str, ...] = ()
     ticket: str = ""
     root: str = ""

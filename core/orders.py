@@ -86,7 +86,7 @@ class Orders:
         job, can, notes = await self._draft(event, typed, tool=tool)
         accepted = await self._runner.accept(job)
         if isinstance(accepted, Denied):
-            return self._denied(accepted, tool=tool)
+            return self._denied(job, accepted, tool=tool)
         job = accepted
         self._delivery.begin(job, event)
         launched = None
@@ -103,9 +103,8 @@ class Orders:
             if launched is None:
                 await self._runner.withdraw(job)
         if tool:
-            return self._texts.say("tool_accepted", number=job.number)
-        if job.destination.platform == "webchat":  # its page shows nothing that comes after the request is over
-            notes.append(self._texts.say("note_webchat"))
+            return self._texts.join(self._texts.say("tool_accepted", number=job.number), *notes)
+        notes += self._delivery.notes_for(job)
         await self._delivery.acknowledge(launched, self._runner.position_of(launched), tuple(notes))
         return None
 
@@ -212,10 +211,12 @@ class Orders:
             notes.append(self._texts.say("note_first"))
         return notes
 
-    def _denied(self, denied: Denied, *, tool: bool) -> str | None:
+    def _denied(self, job: Job, denied: Denied, *, tool: bool) -> str | None:
         if denied.why == "duplicate":
             return self._texts.say("tool_duplicate", number=denied.job.number) if tool else None
         limit = self._settings.video.max_jobs_per_user
+        if denied.job.destination.conversation != job.destination.conversation:
+            return self._texts.say("too_many_elsewhere", limit=limit)  # its number means another job here
         return self._texts.say("too_many", number=denied.job.number, limit=limit)
 
     def _avatar_counts(self, can: Capabilities) -> bool:

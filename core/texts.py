@@ -55,6 +55,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "你已有任务 #{number} 在进行中（上限 {limit} 个）。等它完成，或发送 /视频取消 {number}。",
         "You already have job #{number} running (limit {limit}). Wait for it, or send /视频取消 {number}.",
     ),
+    "too_many_elsewhere": (
+        "你在别的会话里已有任务在进行中（上限 {limit} 个），等它完成再来。",
+        "You already have a job running in another chat (limit {limit}). Wait for it.",
+    ),
     "bad_input.usage": (
         "用法：/视频 [@后端] [预设名] 提示词 [6s] [9:16] [720p]，并附上或引用一张图片。\n例：/视频 让它动起来\n/视频帮助 查看更多。",
         "Usage: /视频 [@backend] [preset] prompt [6s] [9:16] [720p], with a picture attached or quoted.\n"
@@ -352,6 +356,11 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "The bot restarted while it waited for the upstream. The job may have been charged, so it was not repeated. "
         "Send it again if you want to.",
     ),
+    "unknown_charge.repeated": (
+        "试过不止一次，都没有得到视频；其中可能有已经扣费的（video.retry_policy 为 always）。",
+        "It was tried more than once without a video; some of the tries may have been charged (video.retry_policy is "
+        "always).",
+    ),
     "unknown_charge.gave_up": (
         "等了 24 小时上游仍没有做完，不再等了，可能已经扣费。上游任务号：{ticket}",
         "The upstream did not finish within 24 hours, so we stopped waiting. It may have been charged. Its job: {ticket}",
@@ -399,6 +408,11 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "视频超过 {limit} MB 的上限（video.max_video_mb），没有下载。",
         "The video is over the limit of {limit} MB (video.max_video_mb), so it was not downloaded.",
     ),
+    "upstream_failed.pruned": (
+        "视频文件已被清理，它没有链接，不能再发了（video.max_cached_videos 决定保留几个）。",
+        "The file was tidied up and it has no link, so it cannot be sent again (video.max_cached_videos says how many "
+        "are kept).",
+    ),
     "upstream_failed.gone": ("视频链接已经失效。", "The link to the video has expired."),
     "upstream_failed.http_status": (
         "视频下载不了（HTTP {status}）。",
@@ -409,8 +423,9 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "The video could not be downloaded: the network fails or is too slow.",
     ),
     "upstream_failed.private_address": (
-        "视频链接指向内网地址（{host}），为安全起见没有下载。",
-        "The link leads to a private address ({host}); for safety it was not fetched.",
+        "视频链接指向内网地址（{host}），为安全起见没有下载。若这是你自己的网关，请管理员把网关自己的对外地址设成和 {server} 一样。",
+        "The link leads to a private address ({host}); for safety it was not fetched. If that is your own gateway, an "
+        "admin should set the gateway's own public address to the one in {server}.",
     ),
     "upstream_failed.not_http": ("视频链接不是可下载的网址。", "The link to the video is none that can be downloaded."),
     "upstream_failed.redirects": ("视频链接一直在跳转。", "The link to the video redirects without end."),
@@ -464,6 +479,10 @@ class Texts:
     def say(self, key: str, **facts: object) -> str:
         """One sentence, filled in."""
         return _SENTENCES[key][self._column].format(**facts)
+
+    def join(self, *sentences: str) -> str:
+        """Sentences one after the other; Chinese ones have their space in the full stop."""
+        return ("", " ")[self._column].join(sentences)
 
     def explain(self, why: Why, *, backend: str = "grok", **facts: object) -> str:
         """Why there is no video: the sentence of the cause, and the upstream's own words where there are any.

@@ -487,7 +487,10 @@ async def _named(lost: type[Retryable] | type[UnknownCharge], invalid: Failure) 
 
 
 def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    """What went wrong, without the addresses that aiohttp names: a proxy's holds its password."""
+    status = getattr(error, "status", None)
+    reason = getattr(error, "strerror", None) or (f"HTTP {status}" if status else "")
+    return f"{type(error).__name__} {reason}".strip()
 
 
 async def _read(

@@ -393,7 +393,7 @@ async def test_unreadable_videos_inside_an_answer(world: World) -> None:
     assert (job.state, world.outbox.said()) == (S.FAILED, ["upstream_failed.not_a_video"])
 
 
-# ---- crashes (design.md §4) ----
+# ---- crashes ----
 
 
 def at(state: State, **fields: Any) -> Callable[[Job], Job]:
