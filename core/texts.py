@@ -476,7 +476,7 @@ class Texts:
     def __init__(self, language: Language) -> None:
         self._column = 0 if language == "zh" else 1
 
-    def say(self, key: str, **facts: object) -> str:
+    def say(self, key: str, /, **facts: object) -> str:
         """One sentence, filled in."""
         return _SENTENCES[key][self._column].format(**facts)
 
@@ -484,7 +484,7 @@ class Texts:
         """Sentences one after the other; Chinese ones have their space in the full stop."""
         return ("", " ")[self._column].join(sentences)
 
-    def explain(self, why: Why, *, backend: str = "grok", **facts: object) -> str:
+    def explain(self, why: Why, /, *, backend: str = "grok", **facts: object) -> str:
         """Why there is no video: the sentence of the cause, and the upstream's own words where there are any.
 
         Args:
