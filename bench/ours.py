@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.backends import configured
-from core.config import Settings, VideoSettings
+from core.config import Settings, VeoSettings, VideoSettings
 from core.errors import Failure, Why
 from core.grok_video_service import ChatReader
 from core.job_ledger import Denied, JobLedger
@@ -22,6 +22,10 @@ from core.video_manager import VideoManager
 MODEL = "grok-imagine-1.0-video"
 PIECE = 1 << 18  # characters of an answer that come at once
 PEOPLE = 100  # who share the jobs among them, each in a chat of their own
+
+
+async def _unpublished(path: Path) -> str | None:
+    return None
 
 
 class Chats:
@@ -84,7 +88,8 @@ class Subject:
         self._ledger = JobLedger(self._disk / f"{uuid.uuid4().hex}.db")
         await self._ledger.open()
         self._chats = Chats(self._videos)
-        self._backends = configured(Settings(video=video), self._transport)
+        veo = VeoSettings(base_url=self._upstream, api_key="sk", poll_seconds=5)
+        self._backends = configured(Settings(video=video, veo=veo), self._transport, _unpublished)
         self._runner = JobRunner(video, self._backends, self._ledger, self._references, self._videos, self._chats)
         await self._runner.start()
 
@@ -126,6 +131,25 @@ class Subject:
             kept = await self._references.keep(job.id, [picture])
             job = await self._runner.launch(job, [replace(reference, mime="image/jpeg") for reference in kept])
             await self._chats.ended(job).wait()
+
+        before = self._chats.arrived
+        await asyncio.gather(*(one(number) for number in range(count)))
+        if (arrived := self._chats.arrived - before) != count:
+            self._chats.troubles.append(f"{arrived} videos of {count} arrived")
+        return self._chats.troubles
+
+    async def tickets(self, count: int) -> list[str]:
+        """Text to video by ticket, from the command to the video."""
+
+        async def one(number: int) -> None:
+            person = f"{number % PEOPLE}"
+            destination = Destination(f"bench:private:{person}", "bench", person, message_id=f"{number}")
+            request = VideoRequest("a cat dances")
+            job = await self._runner.accept(
+                Job(id=uuid.uuid4().hex, backend="veo", model="veo3.1", request=request, destination=destination)
+            )
+            assert not isinstance(job, Denied)
+            await self._chats.ended(await self._runner.launch(job, ())).wait()
 
         before = self._chats.arrived
         await asyncio.gather(*(one(number) for number in range(count)))

@@ -27,6 +27,7 @@ from devtools.rig import REPOSITORY, plugin_name
 from devtools.rig.astrbot_proc import install_plugin
 
 from . import real
+from .looks import blind, learned, simulated
 from .meter import Foreign
 from .servers import JOB_VIDEO_KB, picture_file, video_file
 
@@ -205,6 +206,27 @@ def corpus(lab: Lab, table: Table) -> None:
     table.add("link, corpus", "median ms", samples, "median", at_most(0.2), 3)
 
 
+def tickets(lab: Lab, table: Table) -> None:
+    full, quick = 5, 1
+    samples = lab.repeat("tickets", full, quick, count=500, seconds=12.0)
+    what = "500 tickets at once, done after 12 s"
+    table.add(what, "RSS + kB a job", samples, "kb_per_job", at_most(20))
+    table.add(what, "stall ms", samples, "stall", at_most(50))
+    table.add(what, "looks a job", samples, "looks", ANY)
+
+
+def looks(lab: Lab, table: Table) -> None:
+    """When looks are due, on a virtual clock; the limit is a blind look every `BLIND` of the length."""
+    for seconds in (10, 60, 300):
+        for spread in (0.05, 0.1):
+            samples = {
+                "limit": [{"figure": simulated(blind, seconds, spread, seed)} for seed in range(5)],
+                "ours": [{"figure": simulated(learned, seconds, spread, seed)} for seed in range(5)],
+            }
+            what = f"looks × mean delay ÷ length, jobs of {seconds} s ± {spread:.0%}"
+            table.add(what, "once 20 are known", samples, "figure", at_most(0.12) if spread < 0.1 else ANY, 3)
+
+
 def hostile(lab: Lab, table: Table) -> None:
     samples = lab.repeat("hostile", 3, 1, characters=10 << 20)
     kinds = [key.removesuffix("/whole") for key in samples["ours"][0] if key.endswith("/whole")]
@@ -260,7 +282,8 @@ def many(lab: Lab, table: Table) -> None:
 
 
 MEASURES: dict[str, Callable[[Lab, Table], None]] = {
-    measure.__name__: measure for measure in (downloads, requests, jobs, corpus, hostile, start, people, many)
+    measure.__name__: measure
+    for measure in (downloads, requests, jobs, tickets, looks, corpus, hostile, start, people, many)
 }
 
 
@@ -302,16 +325,17 @@ def main() -> None:
             except (AssertionError, RuntimeError) as error:
                 table.failed(name, error)
     minutes = (time.monotonic() - began) / 60
+    noise = here.noise or [0.0]
     kind = "quick" if chosen.quick else "full"
     head = (
         f"# Results\n\n{time.strftime('%Y-%m-%d')}, {kind} run of `python -m bench.run`: {minutes:.1f} minutes, "
-        f"Python {platform.python_version()}, {os.cpu_count()} cores. Others used at most {max(here.noise):.2f} cores "
-        f"(median {statistics.median(here.noise):.2f}).\n"
+        f"Python {platform.python_version()}, {os.cpu_count()} cores. Others used at most {max(noise):.2f} cores "
+        f"(median {statistics.median(noise):.2f}).\n"
         "Medians and ranges; what they mean is in [README.md](README.md).\n"
     )
     if not chosen.only and chosen.plugin == REPOSITORY:
         RESULTS.write_text("\n".join([head, HEAD, *table.rows, ""]), encoding="utf-8")
-    print(f"\n{minutes:.1f} minutes; others used at most {max(here.noise):.2f} cores")
+    print(f"\n{minutes:.1f} minutes; others used at most {max(noise):.2f} cores")
     if table.missed:
         print("missed: " + "; ".join(dict.fromkeys(table.missed)))
 

@@ -51,6 +51,9 @@ class Subject(Protocol):
     async def jobs(self, count: int, picture: Path) -> list[str]:
         """So many jobs at once, each from the command to the delivered video; what went wrong."""
 
+    async def tickets(self, count: int) -> list[str]:
+        """So many jobs by ticket at once; what went wrong."""
+
     def find(self, answer: str, root: str, status: int = 200) -> str | None:
         """The link in a chat answer."""
 
@@ -115,6 +118,21 @@ async def jobs(name: str, *, server: str, memory: str, disk: str, picture: str, 
     return {**sample, "over": sample["wall"] - seconds, "rss_per_job": sample["rss"] / count}
 
 
+async def tickets(name: str, *, server: str, memory: str, disk: str, count: int, seconds: float) -> Sample:
+    """Many jobs by ticket at once, which all take ``seconds`` upstream."""
+    subject = _subject(name, f"{server}/t{seconds:g}", memory, disk)
+    await subject.start()
+    _ask(server, "/reset")
+    async with Meter() as meter:
+        troubles = await subject.tickets(count)
+    await subject.close()
+    stats = _ask(server, "/stats")
+    assert stats["creates"] == count, f"{stats['creates']} creates for {count} jobs"
+    assert not troubles, f"{len(troubles)} troubles: {troubles[0]}"
+    sample = meter.sample()
+    return {**sample, "kb_per_job": sample["rss"] * 1024 / count, "looks": stats["looks"] / count}
+
+
 async def corpus(name: str, *, server: str, memory: str, disk: str) -> Sample:
     """Every recorded chat answer: how many are read right, and how long one takes."""
     subject = _subject(name, server, memory, disk)
@@ -172,7 +190,7 @@ async def start(name: str, *, root: str, plugin: str) -> Sample:
     return sample
 
 
-MEASURES = {measure.__name__: measure for measure in (download, request, jobs, corpus, hostile, start)}
+MEASURES = {measure.__name__: measure for measure in (download, request, jobs, tickets, corpus, hostile, start)}
 
 if __name__ == "__main__":
     _, subject_name, measure_name, arguments = sys.argv

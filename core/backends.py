@@ -8,7 +8,7 @@ from .capabilities import Capabilities
 from .config import Settings, UpstreamSettings
 from .grok_video_service import GrokVideoService
 from .keys import KeyRing
-from .models import Pending, VideoRequest, VideoResult
+from .models import Job, Pending, VideoRequest, VideoResult
 from .transport import Transport
 from .veo_video_service import Publish, VeoVideoService
 
@@ -77,9 +77,15 @@ class Configured:
     interval: float = 10.0
     deadline: float = 1800.0
 
-    def at(self, root: str) -> Backend:
-        """The backend at the address that gave a ticket, which may have changed in the panel since."""
-        return self.again(root) if self.again and root and root != self.backend.root else self.backend
+    def holding(self, job: Job) -> tuple[Backend, str | None]:
+        """The backend and the key that a job belongs to, whatever was changed in the panel since.
+
+        Returns:
+            The backend at the address where the job was made, and its key; another key only at the same address.
+        """
+        if not job.root or not self.again or job.root == self.backend.root:
+            return self.backend, self.keys.find(job.key_mark) or self.keys.next()
+        return self.again(job.root), self.keys.find(job.key_mark)
 
 
 def configured(settings: Settings, transport: Transport, publish: Publish) -> dict[str, Configured]:

@@ -16,7 +16,7 @@
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 REASON_LIMIT = 500
@@ -157,3 +157,9 @@ class UnknownDelivery(Failure):
     """The video was on its way when the line, or we, went down: it may be there."""
 
     billed = "yes"
+
+
+def without[F: Failure](failure: F, key: str) -> F:
+    """The failure with a key in use taken out: some gateways repeat what they refuse, and it may look like any word."""
+    failure.why = replace(failure.why, reason=scrub(failure.why.reason, key))
+    return failure

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from .backends import Configured, TicketBackend
+from .backends import Configured
 from .capabilities import fit, with_roles
 from .config import VideoSettings
 from .errors import (
@@ -26,30 +26,26 @@ from .errors import (
     Misconfigured,
     OutOfQuota,
     Overdue,
-    Refused,
     Retryable,
     Undelivered,
     UnknownCharge,
     UnknownDelivery,
     UpstreamFailed,
     Why,
-    scrub,
+    without,
 )
 from .fair_queue import FairQueue
 from .job_ledger import Denied, JobLedger, LedgerClosed, LedgerFailed, StaleJob, person_of
 from .keys import mark_of
-from .look_times import FIRST as FIRST_LOOK
-from .look_times import next_look
-from .models import UNDER_WAY, Job, Pending, Reference, State, VideoRequest, VideoResult
+from .models import UNDER_WAY, Job, Reference, State, VideoRequest, VideoResult
 from .outbox import Mood, Outbox, Parcel, Sending
 from .references import ReferenceStore
+from .ticket_watch import LONGEST_PAUSE, TicketWatch
 from .video_manager import Download, VideoManager
 
 logger = logging.getLogger("astrbot")
 
-LONGEST_PAUSE = 300.0  # seconds; who asks us to stay away longer is answered by telling the person
-PATIENCE = 86400.0  # seconds in which we go on looking at a ticket, or for a chat that is not there
-MORE_LOOKS = 3  # at a job that says it is done and shows no video
+PATIENCE = 86400.0  # seconds in which we go on looking for a chat that is not there
 KEPT_JOBS = 500
 _DEED = "astrbot_plugin_gitee:deed:"
 
@@ -83,7 +79,7 @@ class JobRunner:
         self._deeds: set[asyncio.Task[Any]] = set()
         self._downloads: dict[str, Download] = {}
         self._progress: dict[str, int] = {}
-        self._odd_words: set[tuple[str, str]] = set()
+        self._tickets = TicketWatch(backends, clock=clock, sleep=sleep)
         self._winding: asyncio.Task[None] | None = None
 
     # ---- what the commands ask for ----
@@ -363,7 +359,7 @@ class JobRunner:
             else:
                 job = await self._received(job, outcome, key)
         except Failure as failure:
-            job, pause = self._after(job, _scrubbed(failure, key), key)
+            job, pause = self._after(job, without(failure, key), key)
         return await self._save(job), pause
 
     async def _received(self, job: Job, result: VideoResult, key: str) -> Job:
@@ -382,71 +378,27 @@ class JobRunner:
     # ---- tickets ----
 
     async def _watch(self, job: Job) -> Job:
-        """Look at a ticket until there is an end. Looks are free, and their own troubles mean nothing."""
-        configured = self._backends.get(job.backend)
-        if configured is None:
-            why = Misconfigured("no_backend", name=job.backend).why
-            return await self._save(job.to(State.UNKNOWN, error=why))
+        """From the ticket to the result, or to the reason why there is none."""
+        if job.backend not in self._backends:
+            return await self._save(job.to(State.UNKNOWN, error=Misconfigured("no_backend", name=job.backend).why))
+
+        def report(percent: int) -> None:
+            self._progress[job.id] = percent
+
+        async def overdue() -> None:
+            nonlocal job
+            job = job if job.overdue else await self._say_overdue(job)
+
         if not job.overdue:
             self._queue.take(job.id)
         try:
-            return await self._save(await self._watched(job, configured))
-        except (Refused, UpstreamFailed) as failure:
-            return await self._save((await self._ledger.get(job.id)).to(State.FAILED, error=failure.why))
+            past = await self._ledger.waits(job.backend, job.model)
+            seen = await self._tickets.end_of(job, past, report=report, overdue=overdue)
+            return await self._save(await self._received(replace(job, looked_at=seen.looked_at), seen.result, seen.key))
+        except Failure as failure:
+            return await self._save(_ended(job, failure.why))
         finally:
             self._queue.leave(job.id)
-
-    async def _watched(self, job: Job, configured: Configured) -> Job:
-        past = await self._ledger.waits(job.backend, job.model)
-        more, troubles, pause, resumed = MORE_LOOKS, 0, 0.0, self._clock() - job.submitted_at > FIRST_LOOK
-        while True:
-            elapsed = self._clock() - job.submitted_at
-            if elapsed > PATIENCE:
-                return job.to(State.UNKNOWN, error=UnknownCharge("gave_up", ticket=job.ticket).why)
-            if elapsed >= configured.deadline and not job.overdue:
-                job = await self._say_overdue(job)
-            due = next_look(elapsed, interval=configured.interval, deadline=configured.deadline, past=past)
-            due = min(due, 3 * random.random()) if resumed else due
-            await self._sleep(max(due, pause))
-            resumed = False
-            seen, key = await self._look(job, configured)
-            if isinstance(seen, VideoResult):
-                return await self._received(job, seen, key)
-            if seen.finished:
-                more -= 1
-                if more < 0:
-                    raise UpstreamFailed("no_link")
-            if seen.percent is not None:
-                self._progress[job.id] = seen.percent
-            if seen.word and (job.backend, seen.word) not in self._odd_words:
-                self._odd_words.add((job.backend, seen.word))
-                logger.info("[astrbot_plugin_gitee] %s says “%s”; that counts as still going", job.backend, seen.word)
-            troubles = troubles + 1 if seen.trouble else 0
-            if not seen.trouble:
-                job = replace(job, looked_at=self._clock())
-            slower = min(configured.interval * 2 ** min(troubles - 1, 8), 60.0) if troubles else 0.0
-            pause = max(min(seen.pause or 0.0, LONGEST_PAUSE), slower)
-
-    async def _look(self, job: Job, configured: Configured) -> tuple[VideoResult | Pending, str]:
-        """One look, with the key that the ticket belongs to.
-
-        Raises:
-            Refused, UpstreamFailed: there will be no video.
-        """
-        try:
-            backend = configured.at(job.root)
-            here = not job.root or backend is configured.backend
-            key = configured.keys.find(job.key_mark) or (configured.keys.next() if here else None)
-            if key is None or not isinstance(backend, TicketBackend):
-                return Pending(trouble="no key"), ""
-            return await backend.poll(job.ticket, key=key), key
-        except (Refused, UpstreamFailed) as failure:
-            raise _scrubbed(failure, key or "") from None
-        except Failure as failure:
-            logger.debug("job %s: a look did not work: %s %s", job.id, failure.why.kind, failure.why.cause)
-            return Pending(
-                trouble=failure.why.cause or failure.why.kind, pause=getattr(failure, "retry_after", None)
-            ), ""
 
     async def _say_overdue(self, job: Job) -> Job:
         """Tell the person once that it takes longer; from then on it holds nobody up."""
@@ -549,12 +501,10 @@ class JobRunner:
         if configured is None:
             return None, ""
         try:
-            backend = configured.at(job.root)
-            root = backend.root
+            backend, key = configured.holding(job)
+            return (backend.key_headers(key) if key else None), backend.root
         except Misconfigured:
             return None, ""
-        key = configured.keys.find(job.key_mark) or (configured.keys.next() if backend is configured.backend else None)
-        return (backend.key_headers(key) if key else None), root
 
     async def _tell(self, job: Job) -> Job:
         assert job.error
@@ -610,12 +560,6 @@ def _ended(job: Job, why: Why) -> Job:
     if job.perhaps_billed:
         return job.to(State.UNKNOWN, error=UnknownCharge("repeated", why.reason).why)
     return job.to(State.UNKNOWN if why.kind == UnknownCharge.kind else State.FAILED, error=why)
-
-
-def _scrubbed[F: Failure](failure: F, key: str) -> F:
-    """Some gateways repeat the key they refuse, and it may look like any word."""
-    failure.why = replace(failure.why, reason=scrub(failure.why.reason, key))
-    return failure
 
 
 def _link(job: Job) -> str | None:

@@ -38,6 +38,7 @@ ORDER = [
     "video_manager",
     "fair_queue",
     "look_times",
+    "ticket_watch",
     "job_ledger",
     "outbox",
     "job_runner",
