@@ -88,7 +88,7 @@ async def sources_of(found: Iterable[Found]) -> list[Path | bytes | Reference]:
         local = next((path for path in map(_local, refs) if os.path.isfile(path)), None)
         local = local or await _fetched_by_host(one)
         link = next((ref for ref in refs if ref.startswith(("http://", "https://"))), "")
-        if local and _BOT_TOKEN.search(link):
+        if _BOT_TOKEN.search(link):
             link = ""
         if link:
             sources.append(Reference(path=str(local or ""), url=link, avatar=one.avatar))

@@ -17,6 +17,7 @@ class People:
     def __init__(self, places: int) -> None:
         self.queue = FairQueue(places)
         self.entered: list[str] = []
+        self.inside: list[str] = []
         self.waiting: dict[str, Task[None]] = {}
 
     async def come(self, *jobs: str) -> None:
@@ -28,10 +29,12 @@ class People:
     async def _enter(self, job: str) -> None:
         await self.queue.enter(job[0], job)
         self.entered.append(job)
+        self.inside.append(job)
 
     async def leave(self, times: int = 1) -> None:
+        """Those that are inside longest go."""
         for _ in range(times):
-            self.queue.leave()
+            self.queue.leave(self.inside.pop(0))
             await asyncio.sleep(0)
 
     async def give_up(self, job: str) -> None:
@@ -91,7 +94,7 @@ async def test_who_gives_up_is_forgotten() -> None:
 async def test_who_gives_up_as_the_turn_comes_passes_it_on() -> None:
     people = People(1)
     await people.come("a1", "b1", "c1")
-    people.queue.leave()  # b1 has its turn and does not know it yet
+    people.queue.leave("a1")  # b1 has its turn and does not know it yet
     await people.give_up("b1")
     await asyncio.sleep(0)
     assert people.entered == ["a1", "c1"]
@@ -100,7 +103,7 @@ async def test_who_gives_up_as_the_turn_comes_passes_it_on() -> None:
 async def test_who_gives_up_as_the_turn_comes_frees_the_place() -> None:
     people = People(1)
     await people.come("a1", "b1")
-    people.queue.leave()
+    people.queue.leave("a1")
     await people.give_up("b1")
     await people.come("c1")
     assert people.entered == ["a1", "c1"]
@@ -110,12 +113,42 @@ async def test_a_place_that_frees_as_somebody_gives_up_is_not_lost() -> None:
     people = People(1)
     await people.come("a1", "b1", "c1")
     people.waiting["b1"].cancel()
-    people.queue.leave()  # in the same turn of the loop
+    people.queue.leave("a1")  # in the same turn of the loop
     await asyncio.sleep(0)
     assert people.entered == ["a1", "c1"]
-    people.queue.leave()
+    people.queue.leave("c1")
     await people.come("d1")
     assert people.entered == ["a1", "c1", "d1"]
+
+
+async def test_who_has_a_place_does_not_ask_for_another() -> None:
+    people = People(2)
+    await people.come("a1", "a1", "b1")
+    assert people.entered == ["a1", "a1", "b1"]
+
+
+async def test_a_place_is_given_back_once() -> None:
+    people = People(1)
+    await people.come("a1", "b1", "c1")
+    people.queue.leave("a1")
+    people.queue.leave("a1")
+    people.queue.leave("nobody")
+    await asyncio.sleep(0)
+    assert people.entered == ["a1", "b1"]
+
+
+async def test_what_is_under_way_already_takes_a_place_that_is_not_there() -> None:
+    """Jobs that were resumed: nobody else may begin before there are as few of them as there are places."""
+    people = People(2)
+    for resumed in ("r1", "r2", "r3"):
+        people.queue.take(resumed)
+    await people.come("a1")
+    for left, entered in (("r1", []), ("r2", ["a1"]), ("r3", ["a1"])):
+        people.queue.leave(left)
+        await asyncio.sleep(0)
+        assert people.entered == entered
+    await people.come("b1", "b2")
+    assert people.entered == ["a1", "b1"]
 
 
 async def test_an_unknown_job_has_no_position() -> None:
@@ -135,7 +168,7 @@ async def test_no_place_is_lost_or_doubled(seed: int) -> None:
             await asyncio.sleep(0)
         finally:
             inside -= 1
-            queue.leave()
+            queue.leave(job)
 
     tasks = [asyncio.create_task(work(chance.choice("ab"), str(number))) for number in range(60)]
     for _ in range(200):

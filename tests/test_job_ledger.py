@@ -84,12 +84,15 @@ FULL = Job(
     gathering=True,
     state=State.SUBMITTING,
     attempts=2,
+    fallbacks=("xai", "gitee"),
     ticket="veo3.1-fast:1770350082-AbC",
+    root="https://api.vectorengine.ai",
     key_mark="0a1b2c",
-    result=VideoResult("https://cdn.example.com/v.mp4?sig=%2F", private=True),
+    result=VideoResult("https://cdn.example.com/v.mp4?sig=%2F", private=True, cost=0.25, currency="USD"),
     error=Why("retryable", "busy", "slow down", {"status": "429"}),
+    overdue=True,
     told=True,
-    progress=34,
+    looked_at=3.0,
     created_at=1.5,
     submitted_at=2.5,
     ready_at=3.5,
@@ -153,6 +156,12 @@ async def test_waits_are_those_of_the_model(ledger: JobLedger) -> None:
     assert sorted(await ledger.waits("grok", "m" * 300)) == [30, 60]
 
 
+async def test_a_wait_by_ticket_ended_between_the_last_two_looks(ledger: JobLedger) -> None:
+    one = (await add(ledger, job())).to(State.SUBMITTING, submitted_at=100).to(State.RUNNING, looked_at=140)
+    await ledger.save(one.to(State.READY, ready_at=150).to(State.DELIVERING).to(State.DELIVERED))
+    assert await ledger.waits("grok", "") == [45]
+
+
 # ---- limits ----
 
 
@@ -171,6 +180,27 @@ async def test_a_final_job_makes_room(ledger: JobLedger) -> None:
     assert denied == Denied("too_many", first)
     await ledger.save(first.to(State.FAILED))
     await add(ledger, job(3), most=1)
+
+
+async def test_an_overdue_job_makes_room(ledger: JobLedger) -> None:
+    """Its owner was told that it may take a day."""
+    first = (await add(ledger, job(1), most=1)).to(State.SUBMITTING).to(State.RUNNING)
+    running = await ledger.save(first)
+    assert isinstance(await ledger.add(job(2), most=1, now=1000), Denied)
+    await ledger.save(dataclasses.replace(running, overdue=True))
+    await add(ledger, job(3), most=1)
+
+
+async def test_a_conversation_s_choice(path: Path) -> None:
+    async with opened(path) as ledger:
+        assert await ledger.choice(CHAT) is None
+        await ledger.choose(CHAT, ("veo", "veo-3"))
+        await ledger.choose(CHAT, ("veo", "veo-3.1"))
+        await ledger.choose("elsewhere", ("grok", "m"))
+    async with opened(path) as ledger:
+        assert await ledger.choice(CHAT) == ("veo", "veo-3.1")
+        await ledger.choose(CHAT, None)
+        assert (await ledger.choice(CHAT), await ledger.choice("elsewhere")) == (None, ("grok", "m"))
 
 
 PEOPLE = {

@@ -41,6 +41,7 @@ UNCLEAR: tuple[type[Failure], ...] = (errors.Retryable, errors.UnknownCharge)
 COMPUTED = {
     ("capabilities.py", "f'{name}_not_offered'"):
         ["duration_not_offered", "aspect_ratio_not_offered", "resolution_not_offered"],
+    ("orders.py", "failure.why.cause"): ["bad_address"],
     ("references.py", "cause"): ["avatar_unavailable", "picture_unreadable"],
 }  # fmt: skip
 # Raised for another failure's reason only, so its facts come from there.
@@ -119,7 +120,7 @@ def test_every_failure_has_its_sentence(one: Raised) -> None:
     why = Why(one.kind, one.cause, "a reason", dict.fromkeys(one.facts, "fact"))
     for language in LANGUAGES:
         # `failed` adds the job's number; a failure before there is a job is explained without one.
-        told = Texts(language).explain(why, **({} if one.file == "commands.py" else {"number": 3}))
+        told = Texts(language).explain(why, **({} if one.file in ("commands.py", "orders.py") else {"number": 3}))
         assert "a reason" in told
         assert "{" not in told
 

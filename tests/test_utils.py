@@ -292,7 +292,24 @@ async def test_local_files_by_whatever_name(tmp_path: Path) -> None:
         Image(file="0d2bb146.image", url=str(path)),
         Image(file="0d2bb146.image", url=elsewhere, path=str(path)),
     )
-    assert found == [path] * 7
+    assert found == [path] * 6 + [Reference(path=str(path), url=elsewhere)]
+
+
+BOT_LINK = "https://api.telegram.org/file/bot123456:AAE-secret/photos/file_1.jpg"
+
+
+async def test_a_link_that_holds_the_bot_s_key_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upstream that fetches pictures by their links would read it."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"x")
+    assert await sources(Image(file=BOT_LINK, path=str(path))) == [path]
+
+    async def unreachable(self: Image) -> str:
+        raise OSError("no route")
+
+    monkeypatch.setattr(Image, "convert_to_file_path", unreachable)
+    for kept in await sources(Image.fromURL(BOT_LINK), Image(file=BOT_LINK)):
+        assert isinstance(kept, Path), "a file that is not there: whoever reads it says so"
 
 
 async def test_links() -> None:
