@@ -22,6 +22,7 @@ class Order:
     prompt: str
     picture: Image.Image | None = None
     ratio: float | None = None  # width to height; without one the picture's own is kept
+    more: tuple[Image.Image, ...] = ()  # last frame or references: counted, not filmed
     seconds: float = 5.0
 
 
@@ -79,7 +80,11 @@ class Studio:
         ]
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
-        path = Path(self._folder.name, request.match_info["name"])
+        return self.serve(request.match_info["name"])
+
+    def serve(self, name: str) -> web.StreamResponse:
+        """A clip or its poster, for whoever has another address for it."""
+        path = Path(self._folder.name, name)
         return web.FileResponse(path) if path.exists() else web.Response(status=404)
 
     async def close(self) -> None:
