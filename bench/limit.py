@@ -6,6 +6,7 @@ import asyncio
 import binascii
 import json
 import os
+import random
 import re
 import uuid
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
+INTERVAL, SPREAD = 5, 3  # seconds
 _BLOCK = 1 << 20
 _STEP = 192 * 1024  # a multiple of 3, so that base64 pieces join without padding
 _LINK = re.compile(r"https?://[^\s<>\"'()\[\]\\]+")
@@ -111,22 +113,27 @@ class Subject:
         await asyncio.gather(*(one() for _ in range(count)))
         return []
 
-    async def tickets(self, count: int) -> list[str]:
-        """A bare loop for each: create, then ask at fixed times."""
+    async def hold(self, count: int) -> None:
+        self._tickets = [f"veo:{number}" for number in range(count)]
+        await self._ask(self._tickets[0])
 
-        async def one() -> None:
-            async with self._http.post(f"{self._upstream}/v1/video/create", json={"prompt": "a cat"}) as answer:
-                ticket = (await answer.json(content_type=None))["id"]
+    async def look(self, seconds: float) -> None:
+        """A bare loop for each, the first looks spread as ours are."""
+
+        async def one(ticket: str) -> None:
+            await asyncio.sleep(random.random() * SPREAD)
             while True:
-                await asyncio.sleep(5)
-                async with self._http.get(f"{self._upstream}/v1/video/query", params={"id": ticket}) as answer:
-                    body = await answer.json(content_type=None)
-                if body["status"] == "completed":
-                    (await self.download(body["video_url"])).unlink()
-                    return
+                await self._ask(ticket)
+                await asyncio.sleep(INTERVAL * random.uniform(0.95, 1.05))
 
-        await asyncio.gather(*(one() for _ in range(count)))
-        return []
+        loops = [asyncio.create_task(one(ticket)) for ticket in self._tickets]
+        await asyncio.sleep(seconds)
+        for loop in loops:
+            loop.cancel()
+
+    async def _ask(self, ticket: str) -> None:
+        async with self._http.get(f"{self._upstream}/v1/video/query", params={"id": ticket}) as answer:
+            assert (await answer.json(content_type=None))["status"]
 
     def find(self, answer: str, root: str, status: int = 200) -> str | None:
         """One parse, one linear scan: the floor for time, not for accuracy."""

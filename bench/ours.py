@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
 
-from core.backends import configured
+from core.backends import TicketBackend, configured
 from core.config import Settings, VeoSettings, VideoSettings
 from core.errors import Failure, Why
 from core.grok_video_service import ChatReader
 from core.job_ledger import Denied, JobLedger
 from core.job_runner import JobRunner
-from core.models import Destination, Job, Reference, VideoRequest
+from core.models import Destination, Job, Reference, State, VideoRequest
 from core.outbox import Mood, Parcel, Sending
 from core.references import ReferenceStore
 from core.transport import MB, Answer, Transport, Trust
 from core.video_manager import VideoManager
+
+from .limit import INTERVAL
 
 MODEL = "grok-imagine-1.0-video"
 PIECE = 1 << 18  # characters of an answer that come at once
@@ -88,7 +91,7 @@ class Subject:
         self._ledger = JobLedger(self._disk / f"{uuid.uuid4().hex}.db")
         await self._ledger.open()
         self._chats = Chats(self._videos)
-        veo = VeoSettings(base_url=self._upstream, api_key="sk", poll_seconds=5)
+        veo = VeoSettings(base_url=self._upstream, api_key="sk", poll_seconds=INTERVAL)
         self._backends = configured(Settings(video=video, veo=veo), self._transport, _unpublished)
         self._runner = JobRunner(video, self._backends, self._ledger, self._references, self._videos, self._chats)
         await self._runner.start()
@@ -138,24 +141,24 @@ class Subject:
             self._chats.troubles.append(f"{arrived} videos of {count} arrived")
         return self._chats.troubles
 
-    async def tickets(self, count: int) -> list[str]:
-        """Text to video by ticket, from the command to the video."""
-
-        async def one(number: int) -> None:
+    async def hold(self, count: int) -> None:
+        for number in range(count):
             person = f"{number % PEOPLE}"
             destination = Destination(f"bench:private:{person}", "bench", person, message_id=f"{number}")
             request = VideoRequest("a cat dances")
-            job = await self._runner.accept(
-                Job(id=uuid.uuid4().hex, backend="veo", model="veo3.1", request=request, destination=destination)
-            )
-            assert not isinstance(job, Denied)
-            await self._chats.ended(await self._runner.launch(job, ())).wait()
+            job = Job(id=uuid.uuid4().hex, backend="veo", model="veo3.1", request=request, destination=destination)
+            added = await self._ledger.add(job, most=count, now=time.time())
+            assert not isinstance(added, Denied)
+            sent = await self._ledger.save(added.to(State.SUBMITTING, submitted_at=time.time() - 60))
+            await self._ledger.save(sent.to(State.RUNNING, ticket=f"veo:{number}"))
+        veo = self._backends["veo"].backend
+        assert isinstance(veo, TicketBackend)
+        await veo.poll("veo:0", key="sk")
 
-        before = self._chats.arrived
-        await asyncio.gather(*(one(number) for number in range(count)))
-        if (arrived := self._chats.arrived - before) != count:
-            self._chats.troubles.append(f"{arrived} videos of {count} arrived")
-        return self._chats.troubles
+    async def look(self, seconds: float) -> None:
+        """What a restart does with them."""
+        await self._runner.start()
+        await asyncio.sleep(seconds)
 
     def find(self, answer: str, root: str, status: int = 200) -> str | None:
         reader = ChatReader(root)

@@ -18,8 +18,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, cast
-from urllib.parse import unquote
+from typing import Any, cast
 
 MB = 1 << 20
 JOB_VIDEO_KB = 100  # what every job of the upstream makes
@@ -80,10 +79,8 @@ class Peer(asyncio.BufferedProtocol):
 
     shared = bytearray(MB)
     state = State()
-    due: ClassVar[dict[str, float]] = {}  # when each ticket is done
     folder: Path
     answer_body: bytes
-    done_body: bytes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -127,15 +124,9 @@ class Peer(asyncio.BufferedProtocol):
             type(self).state.creates += 1
             await asyncio.sleep(int(self.path[2:].partition("/")[0]) / 1000)
             self.reply(self.answer_body)
-        elif self.path.endswith("/v1/video/create"):  # below /t<seconds>
-            type(self).state.creates += 1
-            ticket = f"veo:{type(self).state.creates}"
-            type(self).due[ticket] = asyncio.get_running_loop().time() + float(self.path[2:].partition("/")[0])
-            self.reply(json.dumps({"id": ticket, "status": "pending"}).encode())
         elif self.path.endswith("/v1/video/query"):
             type(self).state.looks += 1
-            done = asyncio.get_running_loop().time() >= type(self).due[unquote(self.query.removeprefix("id="))]
-            self.reply(self.done_body if done else b'{"status": "processing", "video_url": null, "progress": 40}')
+            self.reply(b'{"id": "veo:1", "status": "processing", "video_url": null, "progress": 40}')
         elif self.path.startswith("/check/"):
             type(self).state.creates += 1
             type(self).state.bodies.append(b"".join(self.kept or ()))
@@ -165,8 +156,6 @@ async def main(folder: Path) -> None:
     content = f'<video controls src="http://127.0.0.1:{port}/f/{JOB_VIDEO_KB}.mp4"></video>'
     choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
     Peer.folder = folder
-    link = f"http://127.0.0.1:{port}/f/{JOB_VIDEO_KB}.mp4"
-    Peer.done_body = json.dumps({"status": "completed", "video_url": link}).encode()
     Peer.answer_body = json.dumps({"id": "c", "object": "chat.completion", "model": "m", "choices": [choice]}).encode()
     print(port, flush=True)
     await loop.run_in_executor(None, sys.stdin.read)

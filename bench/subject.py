@@ -51,8 +51,11 @@ class Subject(Protocol):
     async def jobs(self, count: int, picture: Path) -> list[str]:
         """So many jobs at once, each from the command to the delivered video; what went wrong."""
 
-    async def tickets(self, count: int) -> list[str]:
-        """So many jobs by ticket at once; what went wrong."""
+    async def hold(self, count: int) -> None:
+        """Have so many tickets, of which one was looked at: that opened the session and started the threads."""
+
+    async def look(self, seconds: float) -> None:
+        """Look at all of them, for so long."""
 
     def find(self, answer: str, root: str, status: int = 200) -> str | None:
         """The link in a chat answer."""
@@ -119,16 +122,16 @@ async def jobs(name: str, *, server: str, memory: str, disk: str, picture: str, 
 
 
 async def tickets(name: str, *, server: str, memory: str, disk: str, count: int, seconds: float) -> Sample:
-    """Many jobs by ticket at once, which all take ``seconds`` upstream."""
-    subject = _subject(name, f"{server}/t{seconds:g}", memory, disk)
+    """Many tickets, left by the last run, are looked at for a while; none of them is done."""
+    subject = _subject(name, server, memory, disk)
     await subject.start()
+    await subject.hold(count)
     _ask(server, "/reset")
     async with Meter() as meter:
-        troubles = await subject.tickets(count)
+        await subject.look(seconds)
     await subject.close()
     stats = _ask(server, "/stats")
-    assert stats["creates"] == count, f"{stats['creates']} creates for {count} jobs"
-    assert not troubles, f"{len(troubles)} troubles: {troubles[0]}"
+    assert stats["looks"] >= count, f"{stats['looks']} looks at {count} tickets"
     sample = meter.sample()
     return {**sample, "kb_per_job": sample["rss"] * 1024 / count, "looks": stats["looks"] / count}
 

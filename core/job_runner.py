@@ -47,6 +47,7 @@ logger = logging.getLogger("astrbot")
 
 PATIENCE = 86400.0  # seconds in which we go on looking for a chat that is not there
 KEPT_JOBS = 500
+_FRESH = 10.0  # seconds for which what was read of the past is good enough
 _DEED = "astrbot_plugin_gitee:deed:"
 
 
@@ -80,6 +81,7 @@ class JobRunner:
         self._downloads: dict[str, Download] = {}
         self._progress: dict[str, int] = {}
         self._tickets = TicketWatch(backends, clock=clock, sleep=sleep)
+        self._past: dict[tuple[str, str], tuple[float, asyncio.Task[list[float]]]] = {}
         self._winding: asyncio.Task[None] | None = None
 
     # ---- what the commands ask for ----
@@ -392,13 +394,24 @@ class JobRunner:
         if not job.overdue:
             self._queue.take(job.id)
         try:
-            past = await self._ledger.waits(job.backend, job.model)
+            past = await self._waits(job)
             seen = await self._tickets.end_of(job, past, report=report, overdue=overdue)
             return await self._save(await self._received(replace(job, looked_at=seen.looked_at), seen.result, seen.key))
         except Failure as failure:
             return await self._save(_ended(job, failure.why))
         finally:
             self._queue.leave(job.id)
+
+    async def _waits(self, job: Job) -> list[float]:
+        """What its model took lately; read once for all who ask at about the same time."""
+        read_at, reading = self._past.get((job.backend, job.model), (0.0, None))
+        if reading is None or self._clock() - read_at > _FRESH:
+            reading = asyncio.create_task(self._ledger.waits(job.backend, job.model))
+            self._past[job.backend, job.model] = self._clock(), reading
+        try:
+            return await asyncio.shield(reading)
+        except LedgerFailed:
+            return []  # it only makes looks better timed
 
     async def _say_overdue(self, job: Job) -> Job:
         """Tell the person once that it takes longer; from then on it holds nobody up."""
