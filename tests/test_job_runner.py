@@ -39,7 +39,7 @@ from core.outbox import Mood, Parcel, Sending
 from core.references import ReferenceStore
 from core.transport import MB, Transport, Trust
 from core.video_manager import VideoManager
-from tests.scripted_backend import CLIP, INLINE, Gate, ScriptedBackend, Step
+from tests.scripted_backend import CLIP, INLINE, Gate, Look, ScriptedBackend, Step, TicketingBackend
 from tests.scripted_server import ScriptedServer, answer
 from tests.until import until
 
@@ -114,6 +114,7 @@ class World:
     def __init__(self, folder: Path, transport: Transport, keys: str, panel: dict[str, Any]) -> None:
         self.folder, self.transport, self.keys, self.panel = folder, transport, keys, panel
         self.backend, self.outbox = ScriptedBackend(), RecordingOutbox()
+        self.veo, self.veo_keys = TicketingBackend(), "key3 key4"
         self.now, self.slept, self.hurry = 1_000_000.0, list[float](), 1.0
         self.on_sleep: Callable[[float], Awaitable[object]] | None = None
         self.closed = asyncio.Event()
@@ -127,10 +128,21 @@ class World:
         )
         references = ReferenceStore(self.folder / "references", self.transport, max_side=64, max_bytes=MB)
         self.ring = KeyRing(tuple(self.keys.split()), self.clock)
-        backends: dict[str, Configured] = {"grok": Configured(self.backend, self.ring, "m")}
+        veo_ring = KeyRing(tuple(self.veo_keys.split()), self.clock)
+        self.backends = {
+            "grok": Configured(self.backend, self.ring, "m"),
+            "veo": Configured(self.veo, veo_ring, "v", again=self.veo.at, interval=10.0, deadline=1800.0),
+        }
         self.references = references
         self.runner = JobRunner(
-            settings, backends, self.ledger, references, self.videos, self.outbox, clock=self.clock, sleep=self.sleep
+            settings,
+            self.backends,
+            self.ledger,
+            references,
+            self.videos,
+            self.outbox,
+            clock=self.clock,
+            sleep=self.sleep,
         )
         return self
 
@@ -151,20 +163,34 @@ class World:
 
         await self.runner.close(last)
 
-    async def again(self) -> World:
-        """The next instance, on the same files; the upstream is the same too."""
+    async def again(self, *, veo_keys: str = "", root: str = "") -> World:
+        """The next instance, on the same files; the upstream is the same too.
+
+        Args:
+            veo_keys, root: what was changed in the panel meanwhile.
+        """
         other = World(self.folder, self.transport, self.keys, self.panel)
-        other.backend, other.now = self.backend, self.now
+        other.backend, other.veo, other.now = self.backend, self.veo, self.now
+        other.veo_keys = veo_keys or self.veo_keys
+        if root:
+            other.veo = self.veo.at(root)
         await other.open()
         await other.runner.start()
         return other
 
     async def order(
-        self, prompt: str = "a cat", *, user: str = "42", pictures: list[bytes] | None = None, tool: bool = False
+        self,
+        prompt: str = "a cat",
+        *,
+        user: str = "42",
+        pictures: list[bytes] | None = None,
+        backend: str = "grok",
+        **fields: Any,
     ) -> Job:
         """A job as the command makes it."""
         destination = Destination(CHAT, "aiocqhttp", user, "777", group=True)
-        job = replace(bare(gathering=True, tool=tool), id=f"{next(_names):032x}", destination=destination)
+        job = replace(bare(gathering=True, **fields), id=f"{next(_names):032x}", destination=destination)
+        job = replace(job, backend=backend, model=self.backends[backend].model)
         accepted = await self.runner.accept(replace(job, request=VideoRequest(prompt)))
         assert isinstance(accepted, Job)
         kept = await self.references.keep(job.id, list[Any](pictures or []))
@@ -422,7 +448,28 @@ CRASHES: dict[str, tuple[Callable[[Job], Job], int, int, State, list[str]]] = {
     "accepted, pictures not yet kept": (at(S.ACCEPTED, gathering=True), 0, 0, S.FAILED, ["retryable.interrupted"]),
     "accepted, its backend is gone": (at(S.ACCEPTED, backend="x"), 0, 0, S.FAILED, ["misconfigured.no_backend"]),
     "submitting": (at(S.SUBMITTING), 0, 0, S.UNKNOWN, ["unknown_charge.crashed"]),
-    "running, by a version that had tickets": (at(S.RUNNING, ticket="t"), 0, 0, S.UNKNOWN, ["unknown_charge.internal"]),
+    "running": (at(S.RUNNING, ticket="t", backend="veo", submitted_at=1e6), 0, 1, S.DELIVERED, []),
+    "running, for more than a day": (
+        at(S.RUNNING, ticket="t", backend="veo"),
+        0,
+        0,
+        S.UNKNOWN,
+        ["unknown_charge.gave_up"],
+    ),
+    "running, its backend is gone": (
+        at(S.RUNNING, ticket="t", backend="x", submitted_at=1e6),
+        0,
+        0,
+        S.UNKNOWN,
+        ["misconfigured.no_backend"],
+    ),
+    "running, its backend has no tickets any more": (
+        at(S.RUNNING, ticket="t", submitted_at=1e6),
+        0,
+        0,
+        S.UNKNOWN,
+        ["overdue", "unknown_charge.gave_up"],
+    ),
     "ready, the file is there": (at(S.READY, result=LINKED, ready_at=1e6), 0, 1, S.DELIVERED, []),
     "ready, its backend is gone": (at(S.READY, result=LINKED, ready_at=1e6, backend="x"), 0, 1, S.DELIVERED, []),
     "delivering": (at(S.DELIVERING, result=LINKED), 0, 0, S.UNKNOWN, ["unknown_delivery.crashed"]),
@@ -785,7 +832,7 @@ async def test_three_hundred_jobs_leave_nothing_behind(tmp_path: Path) -> None:
         assert all(job.told and job.state.final for job in ended)
         assert len(asyncio.all_tasks()) == tasks
         left = {name: value for name, value in vars(world.runner).items() if isinstance(value, dict | set)}
-        assert {name: len(value) for name, value in left.items() if value} == {"_backends": 1}
+        assert {name: len(value) for name, value in left.items() if value} == {"_backends": 2}
         assert not list(tmp_path.rglob("*.part"))
         assert len(list(tmp_path.rglob("*.mp4"))) <= 20 + 50, "those of jobs that were not over had to stay"
         await world.videos.prune()
