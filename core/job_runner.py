@@ -367,11 +367,15 @@ class JobRunner:
     async def _received(self, job: Job, result: VideoResult, key: str) -> Job:
         """The job with its result. A video that came inside the answer goes to disk: the ledger is no place for it.
 
-        Raises:
-            Failure: what came is no video, or the disk does not take it.
+        Returns:
+            The job: ready; or failed, because what came is no video or the disk does not take it. It was made all the
+            same, so this is no ending of a create that anything may be tried after.
         """
         if result.url.startswith("data:"):
-            await self._videos.download(result.url, job.destination.conversation, job.number).file()
+            try:
+                await self._videos.download(result.url, job.destination.conversation, job.number).file()
+            except Failure as failure:
+                return job.to(State.FAILED, error=failure.why)
             result = replace(result, url="data:", private=True)
         elif key in result.url:
             result = replace(result, private=True)

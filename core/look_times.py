@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 FIRST = 5.0  # seconds: what fails, fails early
 LEARNED = 3  # times known, from which on they are trusted
+SHORTEST = 0.5  # seconds between two looks, however near the deadline is
 SLOWEST = 1800.0  # seconds between two looks at a job that is long overdue
 _MARKS = (0.1, 0.35, 0.6, 0.85)  # of the past times, sorted: a look at each
 
@@ -35,10 +36,12 @@ def next_look(
     if elapsed >= deadline:
         return min(max(interval, (elapsed - deadline) / 5), SLOWEST) * spread
     if len(past) >= LEARNED:
-        return max(min(_worth_looking(elapsed, sorted(past), interval) * spread, deadline - elapsed + 0.1), 0.5)
-    if elapsed < min(FIRST, interval):
-        return (min(FIRST, interval) - elapsed) * spread + 0.1
-    return min(interval * spread, deadline - elapsed + 0.1)
+        due = _worth_looking(elapsed, sorted(past), interval) * spread
+    elif elapsed < min(FIRST, interval):
+        due = (min(FIRST, interval) - elapsed) * spread + 0.1
+    else:
+        due = interval * spread
+    return max(min(due, deadline - elapsed + 0.1), SHORTEST)
 
 
 def _worth_looking(elapsed: float, past: list[float], interval: float) -> float:

@@ -16,12 +16,12 @@ from .transport import Answer, retry_after
 
 _DONE = frozenset("completed complete success succeeded succeed successful done finished ready".split())  # noqa: SIM905 (a list of words reads best as words)
 _DEAD = frozenset(
-    "failed failure fail error video_generation_failed cancelled canceled expired rejected aborted timeout timed_out"  # noqa: SIM905
+    "failed failure fail error video_generation_failed cancelled canceled expired rejected aborted timeout timed_out"  # noqa: SIM905 (a list of words, too)
     " blocked moderated".split()
 )
 # What stands in no list means "still going", too; these are the ones that are no news.
 _GOING = frozenset(
-    "pending queued queueing processing in_progress inprogress running waiting submitted not_start unknown is_process"  # noqa: SIM905
+    "pending queued queueing processing in_progress inprogress running waiting submitted not_start unknown is_process"  # noqa: SIM905 (a list of words, too)
     " created starting started generating preparing image_downloading video_generating video_generation_completed"
     " video_upsampling video_upsampling_completed video_upsampling_failed".split()
 )

@@ -83,6 +83,7 @@ class Attachment:
 
     @property
     def name(self) -> str:
+        """What the upstream reads as the file's name: some judge a picture by it."""
         return f"picture.{self.mime.rpartition('/')[2].replace('jpeg', 'jpg')}"
 
 

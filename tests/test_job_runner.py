@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import json
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,8 +18,10 @@ import pytest
 from PIL import Image
 
 from core import job_runner as module
+from core import upstream as upstream_module
 from core.backends import Configured
-from core.config import VideoSettings
+from core.capabilities import Capabilities
+from core.config import VeoSettings, VideoSettings
 from core.errors import (
     AuthFailed,
     BadInput,
@@ -32,15 +35,16 @@ from core.errors import (
     Why,
 )
 from core.job_ledger import Denied, JobLedger, LedgerFailed
-from core.job_runner import LONGEST_PAUSE, PATIENCE, JobRunner
+from core.job_runner import LONGEST_PAUSE, MORE_LOOKS, PATIENCE, JobRunner
 from core.keys import KeyRing
-from core.models import Destination, Job, Reference, State, VideoRequest, VideoResult
+from core.models import Destination, Job, Pending, Reference, Role, State, VideoRequest, VideoResult
 from core.outbox import Mood, Parcel, Sending
 from core.references import ReferenceStore
 from core.transport import MB, Transport, Trust
+from core.veo_video_service import VeoVideoService
 from core.video_manager import VideoManager
-from tests.scripted_backend import CLIP, INLINE, Gate, ScriptedBackend, Step
-from tests.scripted_server import ScriptedServer, answer
+from tests.scripted_backend import CLIP, INLINE, Gate, Look, ScriptedBackend, Step, TicketingBackend
+from tests.scripted_server import HANG, RESET, Act, ScriptedServer, answer
 from tests.until import until
 
 CHAT = "napcat:GroupMessage:1001"
@@ -114,6 +118,7 @@ class World:
     def __init__(self, folder: Path, transport: Transport, keys: str, panel: dict[str, Any]) -> None:
         self.folder, self.transport, self.keys, self.panel = folder, transport, keys, panel
         self.backend, self.outbox = ScriptedBackend(), RecordingOutbox()
+        self.veo, self.veo_keys = TicketingBackend(), "key3 key4"
         self.now, self.slept, self.hurry = 1_000_000.0, list[float](), 1.0
         self.on_sleep: Callable[[float], Awaitable[object]] | None = None
         self.closed = asyncio.Event()
@@ -127,10 +132,21 @@ class World:
         )
         references = ReferenceStore(self.folder / "references", self.transport, max_side=64, max_bytes=MB)
         self.ring = KeyRing(tuple(self.keys.split()), self.clock)
-        backends: dict[str, Configured] = {"grok": Configured(self.backend, self.ring, "m")}
+        veo_ring = KeyRing(tuple(self.veo_keys.split()), self.clock)
+        self.backends = {
+            "grok": Configured(self.backend, self.ring, "m"),
+            "veo": Configured(self.veo, veo_ring, "v", again=self.veo.at, interval=10.0, deadline=1800.0),
+        }
         self.references = references
         self.runner = JobRunner(
-            settings, backends, self.ledger, references, self.videos, self.outbox, clock=self.clock, sleep=self.sleep
+            settings,
+            self.backends,
+            self.ledger,
+            references,
+            self.videos,
+            self.outbox,
+            clock=self.clock,
+            sleep=self.sleep,
         )
         return self
 
@@ -151,20 +167,34 @@ class World:
 
         await self.runner.close(last)
 
-    async def again(self) -> World:
-        """The next instance, on the same files; the upstream is the same too."""
+    async def again(self, *, veo_keys: str = "", root: str = "") -> World:
+        """The next instance, on the same files; the upstream is the same too.
+
+        Args:
+            veo_keys, root: what was changed in the panel meanwhile.
+        """
         other = World(self.folder, self.transport, self.keys, self.panel)
-        other.backend, other.now = self.backend, self.now
+        other.backend, other.veo, other.now = self.backend, self.veo, self.now
+        other.veo_keys = veo_keys or self.veo_keys
+        if root:
+            other.veo = self.veo.at(root)
         await other.open()
         await other.runner.start()
         return other
 
     async def order(
-        self, prompt: str = "a cat", *, user: str = "42", pictures: list[bytes] | None = None, tool: bool = False
+        self,
+        prompt: str = "a cat",
+        *,
+        user: str = "42",
+        pictures: list[bytes] | None = None,
+        backend: str = "grok",
+        **fields: Any,
     ) -> Job:
         """A job as the command makes it."""
         destination = Destination(CHAT, "aiocqhttp", user, "777", group=True)
-        job = replace(bare(gathering=True, tool=tool), id=f"{next(_names):032x}", destination=destination)
+        job = replace(bare(gathering=True, **fields), id=f"{next(_names):032x}", destination=destination)
+        job = replace(job, backend=backend, model=self.backends[backend].model)
         accepted = await self.runner.accept(replace(job, request=VideoRequest(prompt)))
         assert isinstance(accepted, Job)
         kept = await self.references.keep(job.id, list[Any](pictures or []))
@@ -422,7 +452,28 @@ CRASHES: dict[str, tuple[Callable[[Job], Job], int, int, State, list[str]]] = {
     "accepted, pictures not yet kept": (at(S.ACCEPTED, gathering=True), 0, 0, S.FAILED, ["retryable.interrupted"]),
     "accepted, its backend is gone": (at(S.ACCEPTED, backend="x"), 0, 0, S.FAILED, ["misconfigured.no_backend"]),
     "submitting": (at(S.SUBMITTING), 0, 0, S.UNKNOWN, ["unknown_charge.crashed"]),
-    "running, by a version that had tickets": (at(S.RUNNING, ticket="t"), 0, 0, S.UNKNOWN, ["unknown_charge.internal"]),
+    "running": (at(S.RUNNING, ticket="t", backend="veo", submitted_at=1e6), 0, 1, S.DELIVERED, []),
+    "running, for more than a day": (
+        at(S.RUNNING, ticket="t", backend="veo"),
+        0,
+        0,
+        S.UNKNOWN,
+        ["unknown_charge.gave_up"],
+    ),
+    "running, its backend is gone": (
+        at(S.RUNNING, ticket="t", backend="x", submitted_at=1e6),
+        0,
+        0,
+        S.UNKNOWN,
+        ["misconfigured.no_backend"],
+    ),
+    "running, its backend has no tickets any more": (
+        at(S.RUNNING, ticket="t", submitted_at=1e6),
+        0,
+        0,
+        S.UNKNOWN,
+        ["overdue", "unknown_charge.gave_up"],
+    ),
     "ready, the file is there": (at(S.READY, result=LINKED, ready_at=1e6), 0, 1, S.DELIVERED, []),
     "ready, its backend is gone": (at(S.READY, result=LINKED, ready_at=1e6, backend="x"), 0, 1, S.DELIVERED, []),
     "delivering": (at(S.DELIVERING, result=LINKED), 0, 0, S.UNKNOWN, ["unknown_delivery.crashed"]),
@@ -785,11 +836,466 @@ async def test_three_hundred_jobs_leave_nothing_behind(tmp_path: Path) -> None:
         assert all(job.told and job.state.final for job in ended)
         assert len(asyncio.all_tasks()) == tasks
         left = {name: value for name, value in vars(world.runner).items() if isinstance(value, dict | set)}
-        assert {name: len(value) for name, value in left.items() if value} == {"_backends": 1}
+        assert {name: len(value) for name, value in left.items() if value} == {"_backends": 2}
         assert not list(tmp_path.rglob("*.part"))
         assert len(list(tmp_path.rglob("*.mp4"))) <= 20 + 50, "those of jobs that were not over had to stay"
         await world.videos.prune()
         assert len(list(tmp_path.rglob("*.mp4"))) == 20
+
+
+# ---- tickets ----
+
+
+async def test_from_ticket_to_chat(world: World) -> None:
+    world.veo.looks += [Pending(), Pending(20), Pending(percent=80), VideoResult("data:" + INLINE.url[5:])]
+    job = await world.run(backend="veo")
+    assert world.ledger.saved == [S.ACCEPTED, S.SUBMITTING, S.RUNNING, S.READY, S.DELIVERING, S.DELIVERED]
+    assert world.veo.creates == [("a cat", "key3", 0)], "one create, however many looks"
+    assert world.veo.polls == [("ticket:1", "key3", "http://tickets.example")] * 4
+    assert (job.state, job.ticket, job.root) == (S.DELIVERED, "ticket:1", "http://tickets.example")
+    assert job.submitted_at < job.looked_at < job.ready_at
+    assert world.outbox.delivered == [(1, CLIP)], "the video came inside the answer to a look"
+    assert world.outbox.told == []
+    assert world.outbox.marks == [(1, Mood.SUCCESS)]
+    assert "base64" not in str(job)
+
+
+async def test_some_answer_a_create_with_the_video(world: World) -> None:
+    world.veo.steps.append(INLINE)
+    assert (await world.run(backend="veo")).state is S.DELIVERED
+    assert world.veo.polls == []
+
+
+async def test_the_percentage_is_known_while_a_ticket_is_watched(world: World) -> None:
+    seen: list[int | None] = []
+
+    async def note(_: float) -> None:
+        seen.append(world.runner.progress_of(job))
+
+    world.veo.looks += [Pending(12), Pending(), Pending(99)]
+    job = await world.order(backend="veo")
+    world.on_sleep = note
+    await world.over(job)
+    assert [percent for percent in seen if percent != 50] == [12, 12, 99], "a look that says nothing takes nothing back"
+    assert world.runner.progress_of(job) is None
+
+
+async def test_a_word_that_is_not_known_is_said_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "astrbot")
+    for _ in range(2):
+        world.veo.looks += [Pending(word="dreaming"), Pending(word="dreaming"), Pending(word="musing"), INLINE]
+        assert (await world.run(backend="veo")).state is S.DELIVERED
+    assert [caplog.text.count(f"“{word}”") for word in ("dreaming", "musing")] == [1, 1]
+
+
+@pytest.mark.parametrize(("empty", "state"), [(1, S.DELIVERED), (4 - 1, S.DELIVERED), (4, S.FAILED)])
+async def test_done_without_a_video_is_looked_at_three_more_times(empty: int, state: State, world: World) -> None:
+    world.veo.looks += [Pending(), *[Pending(100, finished=True)] * empty]
+    job = await world.run(backend="veo")
+    assert job.state is state
+    assert world.outbox.said() == ([] if state is S.DELIVERED else ["upstream_failed.no_link"])
+    assert len(world.veo.polls) == (1 + empty + 1 if state is S.DELIVERED else 1 + 1 + MORE_LOOKS)
+    assert len(world.veo.creates) == 1
+
+
+# What a look can bring that says nothing about the job.
+LOOKS: dict[str, tuple[Act, ...]] = {
+    "429": ([answer(b'{"error": "slow down"}', 429)],),
+    "429 that says when": ([answer(b"{}", 429, "Retry-After: 47")],),
+    "401": ([answer(b'{"error": "invalid token"}', 401)],),
+    "402": ([answer(b'{"error": "insufficient balance"}', 402)],),
+    "500": ([answer(b'{"status": "error", "error": "saturated"}', 500)],),
+    "502": ([answer(b"bad gateway", 502)],),
+    "a page for a 404": ([answer(b"<html><title>404</title></html>", 404, "Content-Type: text/html")],),
+    "a page": ([answer(b"<!doctype html><title>Just a moment</title>", 200, "Content-Type: text/html")],),
+    "a redirect": ([answer(b"", 302, "Location: https://login.example.com")],),
+    "nothing": ([answer(b"")],),
+    "a list": ([answer(b"[]")],),
+    "time-out": ([HANG],),
+    "cut before the answer": ([RESET],) * 2,  # aiohttp itself asks once more, as it may where nothing is paid
+    "cut in the answer": ([answer(b'{"status": "comp', length=99)],),
+    "five in a row": ([answer(b"bad gateway", 502)],) * 5,
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+async def test_a_look_that_does_not_work_says_nothing(name: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a real upstream, over a real line: the paid job is not lost for it."""
+    monkeypatch.setattr(upstream_module, "LOOK_SECONDS", 0.1)
+    done = json.dumps({"id": "t:1", "status": "completed", "video_url": INLINE.url}).encode()
+    acts = [[answer(b'{"id": "t:1", "status": "pending"}')], *LOOKS[name], [answer(done)]]
+    async with ScriptedServer(*acts) as server:
+        world.transport._trust = Trust.of([server.url])
+
+        async def publish(path: Path) -> str | None:
+            return None
+
+        service = VeoVideoService(VeoSettings(base_url=server.url), world.transport, publish)
+        world.backends["veo"] = replace(world.backends["veo"], backend=service, again=None)
+        job = await world.run(backend="veo")
+        assert job.state is S.DELIVERED
+        assert [request.method for request in server.requests] == ["POST", *["GET"] * (len(acts) - 1)]
+        assert {request.target for request in server.requests[1:]} == {"/v1/video/query?id=t%3A1"}
+    assert world.outbox.told == []
+    pauses = world.slept[1:]
+    assert len(pauses) == (1 if "before" in name else len(LOOKS[name]))
+    if "when" in name:
+        assert pauses[0] >= 47
+    if "five" in name:
+        assert pauses[-1] >= 5 * pauses[0], "who is in trouble is left alone"
+        assert max(pauses) <= 63
+
+
+LOST = [
+    AuthFailed(),
+    OutOfQuota(),
+    Retryable("busy"),
+    Misconfigured("web_page"),
+    UnknownCharge("cut"),
+    BadInput("rejected"),
+]
+
+
+@pytest.mark.parametrize("trouble", LOST, ids=lambda one: type(one).__name__)
+async def test_only_a_verdict_ends_a_job(trouble: Failure, world: World) -> None:
+    world.veo.looks += [trouble] * 3
+    job = await world.run(backend="veo")
+    assert (job.state, job.error) == (S.DELIVERED, None)
+    assert len(world.veo.polls) == 4
+    assert len(world.veo.creates) == 1
+
+
+@pytest.mark.parametrize("verdict", [Refused("after_work", "key3 nsfw"), UpstreamFailed("ticket_gone")], ids=repr)
+async def test_a_verdict_ends_a_job(verdict: Failure, world: World) -> None:
+    world.veo.looks += [Pending(), verdict]
+    job = await world.run(backend="veo", fallbacks=("grok",))
+    assert (job.state, job.told) == (S.FAILED, True)
+    assert world.outbox.said() == [f"{verdict.why.kind}.{verdict.why.cause}"]
+    assert "key3" not in str(world.outbox.told)
+    assert len(world.veo.polls) == 2
+    assert (len(world.veo.creates), world.backend.creates) == (1, []), "never a reason to create anew, or elsewhere"
+
+
+async def test_what_came_is_no_video(world: World) -> None:
+    world.veo.looks.append(VideoResult("data:video/mp4;base64,PGh0bWw+"))
+    job = await world.run(backend="veo")
+    assert (job.state, world.outbox.said()) == (S.FAILED, ["upstream_failed.not_a_video"])
+
+
+async def test_a_link_that_holds_the_key_is_private(world: World) -> None:
+    world.veo.looks.append(VideoResult("http://cdn.example/1.mp4?key=key3"))
+    world.backend.steps.append(VideoResult("http://cdn.example/1.mp4?key=key1"))
+    world.outbox.endings += [Sending.UNKNOWN] * 2
+    for backend in ("veo", "grok"):
+        job = await world.run(backend=backend)
+        assert job.result
+        assert job.result.private
+
+
+async def test_a_key_that_an_answer_repeats_is_not_told(world: World) -> None:
+    job = await world.run(AuthFailed("", "invalid token key1"), AuthFailed("", "invalid token key2"))
+    assert job.error
+    assert job.error.reason == "invalid token ***"
+
+
+async def test_an_overdue_job_holds_nobody_up_and_arrives_all_the_same(tmp_path: Path) -> None:
+    async with worlds(tmp_path, max_running_jobs=1, max_jobs_per_user=1) as world:
+        begun, gate, late = world.now, asyncio.Event(), asyncio.Event()
+
+        async def hold(_: float) -> None:
+            if world.now - begun > 3 * 3600:
+                late.set()
+                await gate.wait()
+
+        world.veo.last_look = lambda: INLINE if world.now - begun > 8 * 3600 else Pending(10)
+        world.on_sleep = hold
+        slow = await world.order(backend="veo")
+        waiting = await world.runner.accept(replace(slow, id="x"))
+        assert isinstance(waiting, Denied), "until it is overdue, it counts"
+        await late.wait()
+        assert world.outbox.said() == ["overdue"]
+        assert (await world.ledger.get(slow.id)).overdue
+        assert (await asyncio.wait_for(world.run(), 3)).state is S.DELIVERED, "the limit and the place are free"
+        gate.set()
+        assert (await world.over(slow)).state is S.DELIVERED
+        assert [number for number, _ in world.outbox.delivered] == [2, 1]
+        assert world.outbox.said() == ["overdue"], "told once"
+        assert len(world.veo.creates) == 1
+        before = [pause for pause in world.slept if pause < 11]
+        after = world.slept[len(before) :]
+        assert len(before) > 150
+        assert all(later > 0.85 * sooner for sooner, later in itertools.pairwise(after)), (
+            "ever slower, but for the jitter"
+        )
+        assert after[-1] > 10 * after[0]
+        assert len(after) < 60
+
+
+async def test_overdue_is_told_when_the_chat_is_there(world: World) -> None:
+    begun = world.now
+    world.outbox.tellings += [Sending.ABSENT] * 2
+    world.veo.last_look = lambda: INLINE if world.now - begun > 3600 else Pending()
+    await world.run(backend="veo")
+    assert world.outbox.said() == ["overdue"]
+
+
+async def test_after_a_day_nobody_knows(world: World) -> None:
+    begun, world.veo.last_look = world.now, Pending(99)
+    job = await world.run(backend="veo", fallbacks=("grok",))
+    assert (job.state, job.told) == (S.UNKNOWN, True)
+    assert world.outbox.said() == ["overdue", "unknown_charge.gave_up"]
+    assert job.error
+    assert job.error.facts == {"ticket": "ticket:1"}
+    assert PATIENCE <= world.now - begun < PATIENCE + 2000
+    assert (len(world.veo.creates), world.backend.creates) == (1, [])
+
+
+async def watched(world: World, **order: Any) -> tuple[Job, asyncio.Event]:
+    """A job whose ticket is being watched, and what lets the next look go."""
+    gate = asyncio.Event()
+    world.on_sleep = lambda _: gate.wait()
+    job = await world.order(backend="veo", **order)
+    await until(lambda: S.RUNNING in world.ledger.saved and world.slept)
+    return await world.ledger.get(job.id), gate
+
+
+async def test_a_panel_save_while_a_ticket_is_watched(world: World) -> None:
+    """Resume is no verb: it is the next look, with the ticket and the key that belong together."""
+    job, _ = await watched(world)
+    await world.close()
+    other = await world.again(veo_keys="key5 key4 key3")
+    assert (await other.over(job)).state is S.DELIVERED
+    assert world.veo.polls == [("ticket:1", "key3", "http://tickets.example")]
+    assert len(world.veo.creates) == 1
+    assert (world.outbox.delivered, other.outbox.delivered) == ([], [(1, CLIP)])
+    assert other.outbox.told == []
+    await other.close()
+
+
+async def test_a_job_that_was_overdue_is_not_told_again_after_a_restart(world: World) -> None:
+    begun, gate, late = world.now, asyncio.Event(), asyncio.Event()
+
+    async def hold(_: float) -> None:
+        if world.now - begun > 3600:
+            late.set()
+            await gate.wait()
+
+    world.veo.last_look, world.on_sleep = Pending(), hold
+    job = await world.order(backend="veo")
+    await late.wait()
+    await world.close()
+    world.veo.last_look = INLINE
+    other = await world.again()
+    assert (await other.over(job)).state is S.DELIVERED
+    assert (world.outbox.said(), other.outbox.said()) == (["overdue"], [])
+    await other.close()
+
+
+# Keys and address in the panel when the bot is back → where it asks, with which key; None = nowhere.
+MOVED: dict[str, tuple[str, str, tuple[str, str] | None]] = {
+    "the key is gone, the address is not": ("key9", "", ("key9", "http://tickets.example")),
+    "the address is new, the key is still there": (
+        "key9 key3",
+        "http://new.example",
+        ("key3", "http://tickets.example"),
+    ),
+    "both are new: no new key to the old address, no old ticket to the new": ("key9", "http://new.example", None),
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+async def test_a_ticket_is_asked_for_where_it_was_given(name: str, world: World) -> None:
+    keys, root, asked = MOVED[name]
+    job, _ = await watched(world)
+    await world.close()
+    other = await world.again(veo_keys=keys, root=root)
+    ended = await other.over(job)
+    if asked:
+        assert ended.state is S.DELIVERED
+        assert other.veo.polls == [("ticket:1", *asked)]
+    else:
+        assert (ended.state, other.veo.polls) == (S.UNKNOWN, [])
+    assert len(world.veo.creates) == 1
+    await other.close()
+
+
+async def test_cancelling_while_a_ticket_is_watched(tmp_path: Path) -> None:
+    async with worlds(tmp_path, max_running_jobs=1) as world:
+        job, gate = await watched(world)
+        cancelled = await world.runner.cancel(job)
+        assert (cancelled.state, cancelled.error) == (S.CANCELLED, Why("cancelled", "billed_perhaps"))
+        gate.set()
+        assert (await asyncio.wait_for(world.run(), 3)).state is S.DELIVERED, "its place is free"
+        assert world.veo.polls == []
+        assert world.outbox.told == []
+
+
+async def test_a_ticket_keeps_its_place(tmp_path: Path) -> None:
+    """What renders is what counts, not what talks to the upstream."""
+    async with worlds(tmp_path, max_running_jobs=2) as world:
+        first, gate = await watched(world)
+        second = await world.order(backend="veo")
+        await until(lambda: len(world.slept) == 2)
+        third = await world.order()
+        await asyncio.sleep(0.02)
+        assert world.backend.creates == []
+        assert [world.runner.position_of(job) for job in (first, second, third)] == [None, None, 1]
+        gate.set()
+        for job in (first, second, third):
+            assert (await world.over(job)).state is S.DELIVERED
+
+
+async def test_what_is_resumed_does_not_wait(tmp_path: Path) -> None:
+    """Three tickets and one place, as after a smaller number was saved: all are watched, and nothing new begins."""
+    async with worlds(tmp_path, max_running_jobs=3) as world:
+        _, gate = await watched(world)
+        jobs = [await world.order(backend="veo", user=str(at)) for at in range(2)]
+        await until(lambda: len(world.slept) == 3)
+        await world.close()
+        world.panel["max_running_jobs"] = 1
+        looks: list[Look] = [Pending()] * 3
+        world.veo.looks += looks
+        other = World(world.folder, world.transport, world.keys, world.panel)
+        other.backend, other.veo, other.now = world.backend, world.veo, world.now
+        other_gate = asyncio.Event()
+        other.on_sleep = lambda _: other_gate.wait() if len(other.slept) > 3 else asyncio.sleep(0)
+        await other.open()
+        await other.runner.start()
+        await until(lambda: len(world.veo.polls) == 3)
+        new = await other.order(user="new")
+        await asyncio.sleep(0.02)
+        assert world.backend.creates == []
+        assert other.runner.position_of(new) == 1
+        other_gate.set()
+        for job in (*jobs, new):
+            assert (await other.over(job)).state is S.DELIVERED
+        gate.set()
+        await other.close()
+
+
+# ---- the next backend ----
+
+# How the creates at the first one end → whether the next is tried, and how often the first was.
+ELSEWHERE: dict[str, tuple[Exception, bool, int]] = {
+    "keys refused": (AuthFailed(), True, 2),
+    "no quota": (OutOfQuota(), True, 2),
+    "busy": (Retryable("busy"), True, 3),
+    "busy for too long": (Retryable("busy", retry_after=LONGEST_PAUSE + 1), True, 1),
+    "set up wrongly": (Misconfigured("model"), True, 1),
+    "refused": (Refused(), False, 1),
+    "bad input": (BadInput("rejected"), False, 1),
+    "unclear": (UnknownCharge("cut"), False, 1),
+    "no video": (UpstreamFailed("picture"), False, 1),
+    "a bug of ours": (RuntimeError("bug"), False, 1),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+async def test_only_what_cannot_have_been_billed_goes_elsewhere(name: str, world: World) -> None:
+    world.backend.default, elsewhere, creates = ELSEWHERE[name]
+    job = await world.run(fallbacks=("veo",), pictures=[picture()])
+    assert len(world.backend.creates) == creates
+    assert len(world.veo.creates) == (1 if elsewhere else 0)
+    assert world.outbox.delivered == ([(1, CLIP)] if elsewhere else [])
+    if elsewhere:
+        assert (job.backend, job.model, job.state, job.error) == ("veo", "v", S.DELIVERED, None)
+        assert world.veo.models == ["v"]
+        assert world.veo.creates == [("a cat", "key3", 1)]
+        assert world.outbox.told == []
+
+
+async def test_unclear_endings_never_go_elsewhere_even_if_they_are_repeated(tmp_path: Path) -> None:
+    async with worlds(tmp_path, retry_policy="always") as world:
+        world.backend.default = UnknownCharge("cut")
+        assert (await world.run(fallbacks=("veo",))).state is S.UNKNOWN
+        assert (len(world.backend.creates), world.veo.creates) == (3, [])
+
+
+async def test_a_full_disk_after_the_video_came_is_not_paid_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The create was taken, whatever becomes of what it brought."""
+    monkeypatch.setattr(world.videos, "download", _no_space)
+    job = await world.run(fallbacks=("veo",))
+    assert world.veo.creates == []
+    assert (job.state, world.outbox.said()) == (S.FAILED, ["misconfigured.disk"])
+
+
+async def test_a_full_disk_when_a_look_brings_the_video(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.videos, "download", _no_space)
+    job = await world.run(backend="veo")
+    assert (job.state, world.outbox.said()) == (S.FAILED, ["misconfigured.disk"])
+
+
+def _no_space(*_: Any, **__: Any) -> Any:
+    raise Misconfigured("disk", "No space left on device")
+
+
+async def test_what_the_next_one_says_is_told_in_the_end(world: World) -> None:
+    world.backend.default, world.veo.default = AuthFailed(), Refused("", "nsfw")
+    job = await world.run(fallbacks=("veo",))
+    assert (job.state, job.backend, world.outbox.said()) == (S.FAILED, "veo", ["refused"])
+
+
+async def test_the_next_one_has_tries_of_its_own(world: World) -> None:
+    world.backend.default = Retryable("busy")
+    world.veo.steps += [Retryable("busy"), AuthFailed(), Retryable("busy")]
+    job = await world.run(fallbacks=("veo",))
+    assert job.state is S.DELIVERED
+    assert (len(world.backend.creates), len(world.veo.creates)) == (3, 4)
+
+
+# Of two further backends, what is wrong with the first.
+PASSED_OVER: dict[str, tuple[str, Capabilities]] = {
+    "it has no key": ("", Capabilities()),
+    "it takes no picture": ("key", Capabilities(first_frame=False)),
+    "it does not do the length": ("key", Capabilities(durations=(4, 8))),
+}
+
+
+@pytest.mark.parametrize("name", PASSED_OVER)
+async def test_who_cannot_do_it_is_passed_over(name: str, world: World) -> None:
+    keys, can = PASSED_OVER[name]
+    useless = ScriptedBackend(can)
+    world.backends["useless"] = Configured(useless, KeyRing(tuple(keys.split())), "u")
+    world.backend.default = Misconfigured("model")
+    order = await world.runner.accept(
+        replace(bare(), fallbacks=("nobody", "useless", "veo"), request=VideoRequest("x", duration=6))
+    )
+    assert isinstance(order, Job)
+    job = await world.over(await world.runner.launch(order, await world.references.keep("j", [picture()])))
+    assert (job.state, job.backend) == (S.DELIVERED, "veo")
+    assert useless.creates == []
+    assert world.veo.requests[0].references[0].role is Role.FIRST_FRAME
+
+
+async def test_without_a_key_the_next_one_is_tried(tmp_path: Path) -> None:
+    async with worlds(tmp_path, keys="") as world:
+        assert (await world.run(fallbacks=("veo",))).state is S.DELIVERED
+        assert world.backend.creates == []
+
+
+async def test_the_order_is_kept_over_a_crash(world: World) -> None:
+    """The panel that is saved in the middle of a pause at the second one does not begin again at the first."""
+    third = ScriptedBackend()
+    world.backends["third"] = Configured(third, KeyRing(("key",)), "t")
+    world.backend.default, world.veo.default = AuthFailed(), Retryable("busy")
+    gate = asyncio.Event()
+    world.on_sleep = lambda _: gate.wait()
+    job = await world.order(fallbacks=("veo", "third"))
+    await until(lambda: world.slept)
+    await world.close()
+    saved = (len(world.backend.creates), len(world.veo.creates))
+    other = World(world.folder, world.transport, world.keys, world.panel)
+    other.backend, other.veo, other.now = world.backend, world.veo, world.now
+    await other.open()
+    other.backends["third"] = world.backends["third"]
+    await other.runner.start()
+    ended = await other.over(job)
+    assert (ended.state, ended.backend, ended.fallbacks) == (S.DELIVERED, "third", ())
+    assert saved == (2, 1)
+    assert (len(world.backend.creates), len(world.veo.creates), len(third.creates)) == (2, 3, 1)
+    await other.close()
 
 
 # ---- delivery ----

@@ -9,14 +9,17 @@ from typing import NamedTuple
 
 import pytest
 
-from core import errors, texts
+from core import errors, texts, words
+from core.capabilities import Mode
 from core.errors import Failure, Why
-from core.models import State
+from core.models import Role, State
 from core.texts import KEYS, Language, Texts
 from tests.source import CORE, MAIN, calls, docstrings, literals, tree, where
 
 EMOJI = r"[\u2600-\u27bf\U0001f300-\U0001faff]"
-TYPED = r"/视频\w*|[横竖]屏|方形"
+COMMANDS = sorted((name for names in words.COMMANDS.values() for name in names), key=len, reverse=True)
+TYPED = "|".join((*(f"/{name}" for name in COMMANDS), *words.ROLES, *words.CLEAR, *words.SHOW, *words.DEFAULT,
+                  *words.ASPECT_RATIOS))  # fmt: skip
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
 FAILURES = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Failure)}
 
@@ -42,6 +45,8 @@ COMPUTED = {
     ("capabilities.py", "f'{name}_not_offered'"):
         ["duration_not_offered", "aspect_ratio_not_offered", "resolution_not_offered"],
     ("orders.py", "failure.why.cause"): ["bad_address"],
+    ("tickets.py", "'cut' if answer.ending == 'cut' else answer.ending.replace('whole', 'no_ticket')"):
+        ["cut", "timeout", "no_ticket"],
     ("references.py", "cause"): ["avatar_unavailable", "picture_unreadable"],
 }  # fmt: skip
 # Raised for another failure's reason only, so its facts come from there.
@@ -133,6 +138,7 @@ def test_general_causes_are_still_raised() -> None:
 def test_every_sentence_is_used() -> None:
     keys = {one.key for one in RAISED} | {one.kind for one in RAISED} | {f"state_{state}" for state in State}
     keys |= {f"cancelled.{cause}" for cause in ("free", "billed_perhaps")}
+    keys |= {f"role_{role}" for role in (*Role, "open")} | {f"able_{mode}" for mode in Mode}
     for path in (*CORE, MAIN):
         silent = docstrings(path)
         if path.name == "texts.py":
