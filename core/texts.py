@@ -461,7 +461,7 @@ class Texts:
     def __init__(self, language: Language) -> None:
         self._column = 0 if language == "zh" else 1
 
-    def say(self, key: str, **facts: object) -> str:
+    def say(self, key: str, /, **facts: object) -> str:
         """One sentence, filled in."""
         return _SENTENCES[key][self._column].format(**facts)
 

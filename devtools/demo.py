@@ -1,7 +1,8 @@
 """Shows the plugin at work in under a minute: a real AstrBot, a picture, one command, and a video that plays.
 
-``python -m devtools.demo [--once] [--backend NAME]``. Nothing is needed but the development environment: the upstream
-is the stand-in, and everything listens on 127.0.0.1. Without ``--once``, in a terminal, AstrBot stays up for you to try.
+``python -m devtools.demo [--once] [--backend NAME]``. Nothing is needed but the development environment: the
+upstream is the stand-in, and everything listens on 127.0.0.1. Without ``--once``, in a terminal, AstrBot stays up for
+you to try.
 """
 
 from __future__ import annotations
