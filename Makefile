@@ -7,8 +7,8 @@ WORKERS ?= 2
 venv:
 	@devtools/venv.sh
 
-demo: venv  ## a picture becomes a video in a real AstrBot; ONCE=1 exits after it
-	@$(PYTHON) -m devtools.demo $(if $(ONCE),--once)
+demo: venv  ## a picture becomes a video in a real AstrBot; ONCE=1 exits after it, BACKEND=veo tries another protocol
+	@$(PYTHON) -m devtools.demo $(if $(ONCE),--once) $(if $(BACKEND),--backend "$(BACKEND)")
 
 test: venv unit e2e  ## everything
 

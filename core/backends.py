@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from .capabilities import Capabilities
 from .config import Settings, UpstreamSettings
+from .gemini_video_service import GeminiVideoService
 from .grok_video_service import GrokVideoService
 from .keys import KeyRing
 from .models import Job, Pending, VideoRequest, VideoResult
@@ -109,4 +110,5 @@ def configured(settings: Settings, transport: Transport, publish: Publish) -> di
     return {
         "grok": Configured(GrokVideoService(video, transport), KeyRing(video.api_key), video.model),
         "veo": by_ticket(settings.veo, lambda section: VeoVideoService(section, transport, publish)),
+        "gemini": by_ticket(settings.gemini, lambda section: GeminiVideoService(section, transport)),
     }

@@ -8,7 +8,7 @@ from unicodedata import normalize
 from . import words
 
 ASPECT_RATIOS = frozenset({"1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "9:21", "21:9"})
-RESOLUTIONS = frozenset({"480p", "720p", "1080p"})
+RESOLUTIONS = frozenset({"480p", "720p", "1080p", "4k"})
 _SECONDS = re.compile(rf"(\d{{1,3}})(?:s|{words.SECONDS})")
 
 

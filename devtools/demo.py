@@ -1,7 +1,8 @@
 """Shows the plugin at work in under a minute: a real AstrBot, a picture, one command, and a video that plays.
 
-``python -m devtools.demo [--once]``. Nothing is needed but the development environment: the upstream is the stand-in,
-and everything listens on 127.0.0.1. Without ``--once``, in a terminal, AstrBot stays up for you to try.
+``python -m devtools.demo [--once] [--backend NAME]``. Nothing is needed but the development environment: the
+upstream is the stand-in, and everything listens on 127.0.0.1. Without ``--once``, in a terminal, AstrBot stays up for
+you to try.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from filelock import FileLock, Timeout
 
 from .rig import LLM, REPOSITORY, AstrBot, Dashboard, DashboardError, HostMap, Timeline, say
 from .rig.webchat import Part
-from .standin import GrokChat, StandIn
+from .standin import Gemini, Gitee, GrokChat, OpenAi, StandIn, VectorEngine, Wire, Xai
 
 FOLDER = REPOSITORY / "build" / "demo"
 VIDEO = FOLDER / "video.mp4"
 SAMPLE = Path(__file__).parent / "sample.jpg"
 COMMAND = "/视频 让画面动起来"
+# The backends that work by ticket; each has a section of its own in the panel. ``grok`` is the section ``video``.
+SECTIONS: dict[str, type[Wire]] = {"xai": Xai, "veo": VectorEngine, "openai": OpenAi, "gemini": Gemini, "gitee": Gitee}
+BACKENDS = ("grok", *SECTIONS)
 PATIENCE = 45.0  # seconds from the command to the video; the stand-in needs four of them
 NOISE = ("Config key", "llm_metadata")  # what AstrBot's log is full of at every start
 NO_MODEL = "这里没有大模型，请发 /视频 描述 · no language model here, send /视频 and a description"
@@ -39,8 +43,8 @@ class Trouble(Exception):
 class Demo:
     """One AstrBot with the plugin, and the conversation that is held with it."""
 
-    def __init__(self, plugin: Path, *, stay: bool) -> None:
-        self.stay, self.began = stay, time.monotonic()
+    def __init__(self, plugin: Path, *, backend: str, stay: bool) -> None:
+        self.backend, self.stay, self.began = backend, stay, time.monotonic()
         self.user, self.password = "astrbot", secrets.token_urlsafe(9)
         timeline = Timeline()
         # Whoever stays may want to enter a real key: then, and only then, AstrBot may reach the internet.
@@ -77,16 +81,17 @@ class Demo:
     async def start(self, up: StandIn) -> None:
         """Boot AstrBot with the plugin pointed at the stand-in, and log in."""
         self.tell("启动 AstrBot · starting AstrBot")
-        video = {"server_url": up.url, "api_key": up.key, "model": GrokChat.MODELS[0]}
         config = {"platform": [], "admins_id": [self.user], **self.llm.provider_config()}
-        self.bot.prepare(config, {"video": video}, user=self.user, password=self.password)
+        self.bot.prepare(config, panel(up, self.backend), user=self.user, password=self.password)
         await self.bot.start()
         await self.web.login(self.user, self.password)
         mine = (await self.web.plugins()).get(self.bot.name)
         if not mine or not mine["activated"]:
             failure = (await self.web.failed_plugins()).get(self.bot.name) or {}
             raise Trouble(f"插件没有加载 · the plugin did not load: {failure.get('error', '')}")
-        self.tell(f"AstrBot 已就绪，插件 {mine['version']} · AstrBot is up with the plugin")
+        if (await self.web.config(self.bot.name))["config"]["video"].get("backend") != self.backend:
+            raise Trouble(f"插件没有后端 {self.backend} · the plugin has no backend {self.backend}")
+        self.tell(f"AstrBot 已就绪，插件 {mine['version']}，后端 {self.backend} · AstrBot is up with the plugin")
 
     async def make_video(self) -> str:
         """Send the command, follow the conversation until the video is there, and try it; returns the closing line."""
@@ -126,10 +131,21 @@ class Demo:
         print(f"  用户 user      {self.user}")
         print(f"  密码 password  {self.password}")
         print(f"  替身上游 stand-in upstream  {up.url}")
+        print(f"  换后端 other backends  /视频 @xai …，/视频模型（{' '.join(BACKENDS)}）")
         print("按 Ctrl-C 结束 · Ctrl-C to stop", flush=True)
         assert self.bot.process
         await self.bot.process.wait()
         raise Trouble("AstrBot 自己退出了 · AstrBot ended by itself")
+
+
+def panel(up: StandIn, backend: str) -> dict[str, Any]:
+    """The plugin's settings: every backend leads to the stand-in, one of them is the default."""
+    video = {"server_url": up.url, "api_key": up.key, "model": GrokChat.MODELS[0], "backend": backend}
+    sections = {
+        name: {"base_url": up.url, "api_key": up.key, "model": wire.MODELS[0], "poll_seconds": 1}
+        for name, wire in SECTIONS.items()
+    }
+    return {"video": video, **sections}
 
 
 def words(part: Part) -> str:
@@ -164,9 +180,9 @@ def shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-async def show(plugin: Path = REPOSITORY, *, stay: bool = False) -> int:
+async def show(plugin: Path = REPOSITORY, *, backend: str = BACKENDS[0], stay: bool = False) -> int:
     """Run the demo; returns the exit code."""
-    demo = Demo(plugin, stay=stay)
+    demo = Demo(plugin, backend=backend, stay=stay)
     try:
         await demo.run()
     except (Trouble, DashboardError, AssertionError, aiohttp.ClientError, OSError) as error:
@@ -179,11 +195,17 @@ async def show(plugin: Path = REPOSITORY, *, stay: bool = False) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m devtools.demo", description="看看插件怎么用 · see the plugin work")
     parser.add_argument("--once", action="store_true", help="做完一个视频就退出 · stop after one video")
-    stay = not parser.parse_args().once and sys.stdin.isatty() and sys.stdout.isatty()
+    parser.add_argument("--backend", default=BACKENDS[0], help=f"后端 · one of {' '.join(BACKENDS)}")
+    chosen = parser.parse_args()
+    if chosen.backend not in BACKENDS:
+        known = " ".join(BACKENDS)
+        print(f"没有叫“{chosen.backend}”的后端 · no backend is called that; 可选 choose: {known}", file=sys.stderr)
+        return 2
+    stay = not chosen.once and sys.stdin.isatty() and sys.stdout.isatty()
     FOLDER.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(FOLDER / "lock", timeout=0):
-            return asyncio.run(show(stay=stay))
+            return asyncio.run(show(backend=chosen.backend, stay=stay))
     except Timeout:
         print("演示已经在另一个终端里运行 · the demo already runs in another terminal", file=sys.stderr)
         return 1

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.config import BadAddress, Settings, VideoSettings, api_root, load, upstream_roots
+from core.config import BadAddress, Settings, VeoSettings, VideoSettings, api_root, load, upstream_roots
 
+UPSTREAMS = ("xai", "veo", "openai", "gemini", "gitee")
 ADDRESSES = [
     ("as it should be", "https://gw.example.com", "https://gw.example.com"),
     ("with a slash", "https://gw.example.com/", "https://gw.example.com"),
@@ -18,6 +19,8 @@ ADDRESSES = [
     ("the whole path", "https://gw.example.com/v1/chat/completions", "https://gw.example.com"),
     ("the path without /v1", "https://gw.example.com/chat/completions", "https://gw.example.com"),
     ("another path of the API", "https://gw.example.com/v1/models/", "https://gw.example.com"),
+    ("Google's version", "https://gw.example.com/v1beta/", "https://gw.example.com"),
+    ("a path of Google's", "https://gw.example.com/v1beta/models/veo:predictLongRunning", "https://gw.example.com"),
     ("capitals", "HTTPS://GW.Example.com/V1", "https://gw.example.com"),
     ("blanks around it", "  https://gw.example.com \n", "https://gw.example.com"),
     ("brackets of an e-mail", "<https://gw.example.com>", "https://gw.example.com"),
@@ -68,6 +71,44 @@ KEYS = [
     ("a list", ["sk-a", "sk-b"], ("sk-a", "sk-b")),
     ("nothing but blanks", " \n", ()),
 ]
+
+
+# What the panel's other sections have beyond `video`.
+MORE: list[tuple[str, str, Any, Any, bool]] = [
+    ("another backend", "video.backend", "gitee", "gitee", False),
+    ("a backend that we do not have", "video.backend", "sora", "grok", True),
+    ("backends in their order", "video.fallback", ["veo", "xai"], ("veo", "xai"), False),
+    ("backends as people write them", "video.fallback", [" @Veo ", "GEMINI"], ("veo", "gemini"), False),
+    ("backends in one line", "video.fallback", "veo, xai，openai", ("veo", "xai", "openai"), False),
+    ("the same backend twice", "video.fallback", ["veo", "veo"], ("veo",), False),
+    ("a backend that we do not have among others", "video.fallback", ["sora", "veo"], ("veo",), False),
+    ("a number is no backend", "video.fallback", 3, (), True),
+    ("headers", "veo.extra_headers", {"X-Group": "vip"}, {"X-Group": "vip"}, False),
+    ("blanks around a header", "veo.extra_headers", {" X-Group ": " vip "}, {"X-Group": "vip"}, False),
+    ("a header's number", "veo.extra_headers", {"X-Level": 3}, {"X-Level": "3"}, False),
+    ("a header that smuggles another", "veo.extra_headers", {"X-A": "1\r\nX-B: 2", "X-C": "3"}, {"X-C": "3"}, False),
+    ("a header in no header's letters", "veo.extra_headers", {"X-组": "1", "X-B": "会员", "X C": "1"}, {}, False),
+    ("what HTTP sets itself", "veo.extra_headers", {"Host": "x", "content-length": "0"}, {}, False),
+    ("headers that are none", "veo.extra_headers", "X-Group: vip", {}, True),
+    ("several keys", "openai.api_key", "sk-a\nsk-b", ("sk-a", "sk-b"), False),
+    ("longer than anybody waits", "gemini.timeout_seconds", 99999, 3600, False),
+    ("too many looks", "xai.poll_seconds", 0, 1, False),
+    ("too few looks", "gitee.poll_seconds", 9999, 300, False),
+    ("a length", "xai.duration", "6", 6, False),
+    ("no length", "xai.duration", 0, 0, False),
+    ("longer than any model", "xai.duration", 600, 60, False),
+    ("a way for pictures", "veo.image_transport", "data", "data", False),
+    ("a way that is none", "veo.image_transport", "pigeon", "auto", True),
+    ("no model for pictures", "gitee.image_model", "  ", "", False),
+]
+
+
+@pytest.mark.parametrize(("path", "typed", "kept", "is_odd"), [pytest.param(*case[1:], id=case[0]) for case in MORE])
+def test_every_section_is_understood(path: str, typed: Any, kept: Any, is_odd: bool) -> None:
+    section, key = path.split(".")
+    found, odd = load({section: {key: typed}})
+    assert getattr(getattr(found, section), key) == kept
+    assert odd == ([("odd_setting", {"key": path})] if is_odd else [])
 
 
 @pytest.mark.parametrize(("typed", "keys"), [pytest.param(*case[1:], id=case[0]) for case in KEYS])
@@ -137,11 +178,23 @@ def test_an_address_that_is_none_is_kept_and_named() -> None:
     found, odd = video(server_url="my gateway")
     assert found.server_url == "my gateway"
     assert odd == ["video.server_url"]
-    assert upstream_roots(Settings(video=found)) == []
+    assert upstream_roots(Settings(video=found)) == upstream_roots(Settings())[1:]
+
+
+@pytest.mark.parametrize("name", UPSTREAMS)
+def test_an_address_of_any_upstream_that_is_none_is_named(name: str) -> None:
+    found, odd = load({name: {"base_url": "my gateway"}})
+    assert getattr(found, name).base_url == "my gateway"
+    assert odd == [("odd_address", {"key": f"{name}.base_url", "value": "my gateway"})]
 
 
 def test_the_admins_own_hosts_are_known() -> None:
-    assert upstream_roots(load({"video": {"server_url": "192.168.1.5:8000/v1"}})[0]) == ["http://192.168.1.5:8000"]
+    numbers = dict.fromkeys(UPSTREAMS, "")
+    panel: dict[str, Any] = {"video": {"server_url": "192.168.1.5:8000/v1"}}
+    for number, name in enumerate(numbers, 1):
+        panel[name] = {"base_url": f"10.0.0.{number}:8000/v1"}
+        numbers[name] = f"http://10.0.0.{number}:8000"
+    assert upstream_roots(load(panel)[0]) == ["http://192.168.1.5:8000", *numbers.values()]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +225,10 @@ JSON = st.recursive(
     max_leaves=6,
 )
 SECTION = st.dictionaries(st.sampled_from(list(VideoSettings.model_fields)), JSON, max_size=6)
-PANEL = st.fixed_dictionaries({}, optional={"language": JSON, "video": SECTION | JSON, "other": JSON})
+VEO = st.dictionaries(st.sampled_from(list(VeoSettings.model_fields)), JSON, max_size=6)
+PANEL = st.fixed_dictionaries(
+    {}, optional={"language": JSON, "video": SECTION | JSON, "veo": VEO | JSON, "other": JSON}
+)
 
 
 @settings(max_examples=200, deadline=2000)

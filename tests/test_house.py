@@ -34,6 +34,7 @@ ORDER = [
     "keys",
     "grok_video_service",
     "veo_video_service",
+    "gemini_video_service",
     "backends",
     "video_manager",
     "fair_queue",

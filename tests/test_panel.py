@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from core.config import Settings, load
+from core.config import BackendName, Settings, UpstreamSettings, load
 
 HOME = Path(__file__).parent.parent
 SCHEMA = json.loads((HOME / "_conf_schema.json").read_text("utf-8"))
@@ -35,6 +35,8 @@ def fields(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, Any]]
 
 ITEMS, FIELDS = dict(items(SCHEMA)), dict(fields(Settings))
 VALUES = {path: item for path, item in ITEMS.items() if item["type"] != "object"}
+LINES = {"video.presets", "video.fallback"}  # whatever they become, they are typed as a list
+BACKENDS = list(get_args(BackendName))
 
 
 def panel(path: str, value: Any) -> dict[str, Any]:
@@ -76,12 +78,12 @@ def test_an_item_has_the_type_of_its_setting(path: str) -> None:
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         expected = "object"
     else:
-        written = {bool: "bool", int: "int", float: "float", str: "string", dict: "list", tuple: "text"}
-        expected = written[get_origin(annotation) or annotation]
+        written = {bool: "bool", int: "int", float: "float", str: "string", dict: "dict", tuple: "text"}
+        expected = "list" if path in LINES else written[get_origin(annotation) or annotation]
     assert ITEMS[path]["type"] == expected
 
 
-@pytest.mark.parametrize("path", VALUES)
+@pytest.mark.parametrize("path", [path for path in VALUES if path != "video.fallback"])
 def test_the_options_are_those_the_setting_takes(path: str) -> None:
     item, annotation = VALUES[path], FIELDS[path]
     taken = list(get_args(annotation)) if get_origin(annotation) is Literal else []
@@ -89,6 +91,12 @@ def test_the_options_are_those_the_setting_takes(path: str) -> None:
     assert len(item.get("labels", [])) == len(taken)
     for option in taken:
         assert setting(load(panel(path, option))[0], path) == option
+
+
+def test_the_fallback_offers_every_backend() -> None:
+    """Without labels, so that what is saved can only be the plain name."""
+    assert (ITEMS["video.fallback"]["options"], ITEMS["video.fallback"].get("labels")) == (BACKENDS, None)
+    assert load(panel("video.fallback", BACKENDS[::-1]))[0].video.fallback == tuple(BACKENDS[::-1])
 
 
 @pytest.mark.parametrize("path", [path for path, kind in FIELDS.items() if kind in (int, float)])
@@ -138,7 +146,7 @@ def test_an_item_is_explained_in_english(path: str) -> None:
     texts = {key: text for key, text in english(path).items() if not isinstance(text, dict)}
     wanted = {"description", "hint"} | ({"labels"} if "labels" in ITEMS[path] else set())
     assert texts.keys() == wanted
-    assert len(texts.get("labels", [])) == len(ITEMS[path].get("options", []))
+    assert len(texts.get("labels", [])) == len(ITEMS[path].get("labels", []))
     assert texts["hint"].endswith(".")
     for text in (texts["description"], texts["hint"]):
         assert not re.search(r"[\u4e00-\u9fff]", re.sub(r"/视频\w*", "", text)), "commands alone stay Chinese"
@@ -151,9 +159,32 @@ def test_the_english_plugin_is_described() -> None:
     assert all(ENGLISH["metadata"].values())
 
 
+def test_every_upstream_by_ticket_has_its_section() -> None:
+    """And every section of that kind is a backend that can be chosen."""
+    models = {name: kind for name, kind in FIELDS.items() if isinstance(kind, type)}
+    sections = {name for name, kind in models.items() if issubclass(kind, UpstreamSettings)}
+    assert sections == set(BACKENDS) - {"grok"}
+    for name in sections:
+        assert f"@{name}" in ITEMS[name]["hint"]
+        assert f"@{name}" in english(name)["hint"]
+
+
+DEFAULTS_ONLY = [path for path in FIELDS if path.endswith((".aspect_ratio", ".resolution", ".duration"))]
+
+
+@pytest.mark.parametrize("path", DEFAULTS_ONLY)
+def test_what_the_person_may_choose_is_only_a_default_here(path: str) -> None:
+    assert "只是默认值" in ITEMS[path]["hint"]
+    assert "Only a default" in english(path)["hint"]
+
+
 NUMBERS = [
     ("a rest of keys", "video.api_key", "10", "core.keys", "REST_SECONDS", 60),
     ("the longest pause", "video.retry_delay", "5", "core.job_runner", "LONGEST_PAUSE", 60),
+    *(
+        (f"how long {name} is asked", f"{name}.timeout_seconds", "24", "core.job_runner", "PATIENCE", 3600)
+        for name in BACKENDS[1:]
+    ),
 ]
 
 
@@ -163,5 +194,5 @@ NUMBERS = [
 def test_numbers_in_hints_are_those_of_the_code(path: str, said: str, module: str, name: str, unit: int) -> None:
     value = getattr(__import__(module, fromlist=[name]), name)
     assert value == int(said) * unit
-    assert re.search(rf"\b{said} (?:分钟)", ITEMS[path]["hint"])
-    assert re.search(rf"\b{said} minutes", english(path)["hint"])
+    assert re.search(rf"\b{said} (?:分钟|小时)", ITEMS[path]["hint"])
+    assert re.search(rf"\b{said} (?:minutes|hours)", english(path)["hint"])

@@ -2,7 +2,7 @@
 
 from . import onebot
 from .astrbot_proc import REPOSITORY, AstrBot, plugin_name
-from .emulator import Step, drop, empty, error, hang, html_error, moderated, ok, rate_limited
+from .emulator import Step, cut, drop, empty, error, hang, html_error, lost, moderated, ok, rate_limited
 from .files import FileServer, Serve
 from .llm import LLM, call_tool, say
 from .media import make_mp4, make_png, pad_mp4, sha
@@ -27,11 +27,13 @@ __all__ = [
     "Timeline",
     "Upstreams",
     "call_tool",
+    "cut",
     "drop",
     "empty",
     "error",
     "hang",
     "html_error",
+    "lost",
     "make_mp4",
     "make_png",
     "moderated",

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -31,8 +32,14 @@ class Step:
     headers: dict[str, str] = field(default_factory=dict)
     fmt: Literal["html", "url", "markdown"] = "html"  # grok: how the link is written in the content
     sse: bool | None = None  # grok: force SSE or JSON whatever the request's "stream" says
-    fail: Literal["hang", "drop", "cut", ""] = ""  # drop: before the status line; cut: in the middle of the body
-    job: Literal["done", "failed", "expired", "forever", "moderated"] = "done"  # how the job ends
+    # drop: before the status line; cut: in the middle of the body; lost: a create is taken, its answer is not sent
+    fail: Literal["hang", "drop", "cut", "lost", ""] = ""
+    # how the job ends; withheld: xAI's done without a video; gone: no such job; without a url it is done and shows none
+    job: Literal["done", "failed", "expired", "forever", "moderated", "withheld", "gone"] = "done"
+    looks: Sequence[Step] = ()  # what this job's first looks get instead; a plain Step() is an honest answer
+    words: Sequence[str] = ()  # its status word, look by look, while it renders; the last one stays
+    word: str = ""  # its status word at the end, instead of the usual one
+    reason: str = ""  # why it failed, in the upstream's words
 
     @property
     def misbehaves(self) -> bool:
@@ -65,6 +72,15 @@ def moderated() -> Step:
 
 def html_error(status: int = 502) -> Step:
     return Step(status=status, body=HTML_502, content_type="text/html")
+
+
+def cut() -> Step:
+    return Step(fail="cut")
+
+
+def lost(url: str, delay: float = 0.0) -> Step:
+    """Taken, and charged for; the line drops before the ticket is out."""
+    return Step(url, delay, fail="lost")
 
 
 def empty() -> Step:
@@ -114,8 +130,11 @@ class Emulator:
     def creates(self, since: int = 0) -> list[Call]:
         return self.timeline.select(self.name, "create", since=since)
 
-    def polls(self, since: int = 0) -> list[Call]:
-        return self.timeline.select(self.name, "poll", since=since)
+    def polls(self, since: int = 0, ticket: str | None = None) -> list[Call]:
+        """The looks, at one ticket or at any; ``call.data["auth"]`` has the key."""
+        return self.timeline.select(
+            self.name, "poll", since=since, where=lambda call: ticket in (None, call.data.get("job"))
+        )
 
     async def serve(self, request: web.Request, handler: Any) -> web.StreamResponse:
         """Note the request, check the key, and let ``handler(request, call)`` answer."""
@@ -153,6 +172,7 @@ class Emulator:
             answer = web.StreamResponse(headers={"Content-Length": "4096", "Content-Type": "application/json"})
             await answer.prepare(request)
             await answer.write(b'{"id": "cut')
+            await asyncio.sleep(0.05)  # a reset that comes at once would take with it what was written
             call.done("cut")
             return drop_connection(request)
         text = step.body if isinstance(step.body, str) else json.dumps(step.body or {}, ensure_ascii=False)
@@ -165,14 +185,27 @@ class Job:
 
     step: Step
     ready: float
+    looks: list[Step]  # still to come
+    words: list[str]
 
     @property
     def state(self) -> str:
         return "pending" if self.step.job == "forever" or time.monotonic() < self.ready else self.step.job
 
+    def word(self, usual: str) -> str:
+        """What its status says now."""
+        if self.state != "pending":
+            return self.step.word or usual
+        return (self.words.pop(0) if len(self.words) > 1 else self.words[0]) if self.words else usual
+
 
 class JobEmulator(Emulator):
-    """A service that answers with a ticket: create and poll are scripted apart, by ``plan`` and ``plan_poll``."""
+    """A service that answers with a ticket: create and poll are scripted apart, by ``plan`` and ``plan_poll``.
+
+    A step's own ``looks`` belong to its job alone; what ``plan_poll`` holds comes first, whoever asks.
+    """
+
+    joint = "-"
 
     def __init__(self, timeline: Timeline) -> None:
         super().__init__(timeline)
@@ -193,21 +226,25 @@ class JobEmulator(Emulator):
 
     async def create(self, request: web.Request, call: Call) -> web.StreamResponse:
         step = self.next_step()
-        if step.misbehaves:
+        if step.misbehaves and step.fail != "lost":
             return await self.misbehave(request, step, call)
-        ticket = f"{self.name}-job-{next(self.ids):04d}"
-        self.jobs[ticket] = Job(step, time.monotonic() + step.delay)
+        ticket = f"{self.name}{self.joint}job-{next(self.ids):04d}"
+        self.jobs[ticket] = Job(step, time.monotonic() + step.delay, list(step.looks), list(step.words))
         call.data["job"] = ticket
+        if step.fail == "lost":
+            call.done("lost")
+            return drop_connection(request)
         return web.json_response(self.created(ticket))
 
     async def poll(self, request: web.Request, call: Call) -> web.StreamResponse:
-        step = self._polls.pop(0) if self._polls else self.default_poll
+        ticket = request.match_info.get("id") or request.query.get("id", "")
+        call.data["job"] = ticket
+        job = self.jobs.get(ticket)
+        step = self._polls.pop(0) if self._polls else job.looks.pop(0) if job and job.looks else self.default_poll
         await asyncio.sleep(step.delay)
         if step.misbehaves:
             return await self.misbehave(request, step, call)
-        ticket = request.match_info.get("id") or request.query.get("id", "")
-        job = self.jobs.get(ticket)
-        if job is None:
+        if job is None or job.state == "gone":
             return web.json_response({"error": {"message": "not found", "code": "not_found"}}, status=404)
         call.done(job.state)
         return self.polled(ticket, job)

@@ -23,11 +23,13 @@ from .emulator import (
     Job,
     JobEmulator,
     Step,
+    cut,
     drop,
     empty,
     error,
     hang,
     html_error,
+    lost,
     moderated,
     ok,
     rate_limited,
@@ -105,20 +107,27 @@ class Xai(JobEmulator):
         model = "grok-imagine-video"
         match job.state:
             case "pending":
-                return web.json_response({"status": "pending", "progress": 40, "model": model}, status=202)
-            case "done" | "moderated" as state:
+                body = {"status": job.word("pending"), "progress": 40, "model": model}
+                return web.json_response(body, status=202)
+            case "done" | "withheld" as state:
                 good = state == "done"
                 video = {"url": job.step.url if good else "", "duration": 6, "respect_moderation": good}
-                return web.json_response({"status": "done", "model": model, "progress": 100, "video": video})
+                body = {"status": job.word("done"), "model": model, "progress": 100, "video": video}
+                return web.json_response(body)
+            case "moderated":
+                said = job.step.reason or "Generated video rejected by content moderation."
+                refusal = {"code": "Client specified an invalid argument", "error": said}
+                return web.json_response(refusal | {"usage": {"cost_in_usd_ticks": 2500000000}}, status=400)
             case state:
-                failure = {"code": "internal_error", "message": f"job {state}"}
-                return web.json_response({"status": state, "error": failure})
+                failure = {"code": "internal_error", "message": job.step.reason or f"job {state}"}
+                return web.json_response({"status": job.word(state), "error": failure})
 
 
 class VectorEngine(JobEmulator):
     """The unified video API of VectorEngine and its relatives."""
 
     name = "ve"
+    joint = ":"  # its tickets hold one, which is to arrive as it was
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -130,15 +139,20 @@ class VectorEngine(JobEmulator):
         return {"id": ticket, "status": "pending", "status_update_time": _now_ms(), "enhanced_prompt": ""}
 
     def polled(self, ticket: str, job: Job) -> web.Response:
-        done = job.state == "done"
+        done = job.state in ("done", "withheld")
         body = {
             "id": ticket,
-            "status": {"pending": "processing", "done": "completed"}.get(job.state, "failed"),
+            "status": job.word(
+                {"pending": "processing", "done": "completed", "withheld": "completed"}.get(job.state, "failed")
+            ),
             "progress": 100 if done else 40,
-            "video_url": job.step.url if done else None,
+            "video_url": job.step.url if job.state == "done" else None,
             "enhanced_prompt": "",
             "status_update_time": _now_ms(),
         }
+        if job.state in ("failed", "moderated"):
+            why = "your request contains unsafe prompt or images" if job.state == "moderated" else "no luck"
+            body["error"] = job.step.reason or why
         return web.json_response(body)
 
 
@@ -184,11 +198,13 @@ __all__ = [
     "Upstreams",
     "VectorEngine",
     "Xai",
+    "cut",
     "drop",
     "empty",
     "error",
     "hang",
     "html_error",
+    "lost",
     "moderated",
     "ok",
     "rate_limited",

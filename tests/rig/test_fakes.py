@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import av
@@ -20,11 +23,13 @@ from devtools.rig import (
     Step,
     Timeline,
     Upstreams,
+    cut,
     drop,
     empty,
     error,
     hang,
     html_error,
+    lost,
     make_mp4,
     make_png,
     ok,
@@ -34,6 +39,7 @@ from devtools.rig import (
 )
 from devtools.rig.astrbot_proc import install_plugin
 from devtools.rig.onebot import OneBot
+from devtools.rig.upstreams import VectorEngine, Xai
 
 
 @dataclass
@@ -134,7 +140,7 @@ async def test_grok_answers(lab: Lab) -> None:
     assert (await lab.post(chat))[0] == 401
 
 
-@pytest.mark.parametrize("step", [drop(), Step(fail="cut")], ids=["dropped", "cut"])
+@pytest.mark.parametrize("step", [drop(), cut()], ids=["dropped", "cut"])
 async def test_grok_breaks_off(lab: Lab, step: Step) -> None:
     lab.up.grok.plan(step)
     with pytest.raises(aiohttp.ClientError):
@@ -165,7 +171,7 @@ async def test_ve_jobs(lab: Lab) -> None:
     ve.plan(ok("u", delay=0.2), ok("u", job="failed"))
     for _ in range(2):
         await lab.post(f"{ve.base}/v1/video/create")
-    good, bad = (f"{ve.base}/v1/video/query?id={ticket}" for ticket in ve.jobs)
+    good, bad = (f"{ve.base}/v1/video/query?id={quote(ticket, safe='')}" for ticket in ve.jobs)
     ve.plan_poll(error(500))
     assert (await lab.get(good))[0] == 500
     assert b'"processing"' in (await lab.get(good))[1]
@@ -173,6 +179,119 @@ async def test_ve_jobs(lab: Lab) -> None:
     assert b'"completed"' in (await lab.get(good))[1]
     assert b'"failed"' in (await lab.get(bad))[1]
     assert [call.outcome for call in ve.polls()] == [500, "pending", "done", "failed"]
+
+
+@dataclass
+class Jobs:
+    """A service with tickets, and how to ask it."""
+
+    lab: Lab
+    service: str
+    create: str
+    look: str
+
+    @property
+    def up(self) -> Xai | VectorEngine:
+        return self.lab.up.xai if self.service == "xai" else self.lab.up.ve
+
+    async def begin(self, step: Step) -> str:
+        """Let a job begin; its ticket."""
+        self.up.plan(step)
+        await self.lab.post(f"{self.up.base}{self.create}")
+        return [*self.up.jobs][-1]
+
+    async def ask(self, ticket: str) -> tuple[int, Any]:
+        status, body = await self.lab.get(f"{self.up.base}{self.look}{quote(ticket, safe='')}")
+        return status, json.loads(body) if body.startswith(b"{") else body.decode()
+
+
+@pytest.fixture(params=["xai", "ve"])
+def jobs(request: pytest.FixtureRequest, lab: Lab) -> Jobs:
+    if request.param == "xai":
+        return Jobs(lab, "xai", "/v1/videos/generations", "/v1/videos/")
+    return Jobs(lab, "ve", "/v1/video/create", "/v1/video/query?id=")
+
+
+def shown(body: Any) -> str | None:
+    """The video's link."""
+    link: str | None = body.get("video_url") or body.get("video", {}).get("url")
+    return link or None
+
+
+async def test_a_jobs_first_looks_go_wrong_and_only_its_own(jobs: Jobs) -> None:
+    troubles = [
+        rate_limited(3),
+        html_error(),
+        error(500),
+        Step(),
+        cut(),
+        drop(),
+        drop(),
+    ]  # aiohttp asks again after one drop
+    poor = await jobs.begin(ok("u", looks=troubles))
+    lucky = await jobs.begin(ok("v"))
+    assert shown((await jobs.ask(lucky))[1]) == "v"
+    seen = [await jobs.ask(poor) for _ in troubles[:4]]
+    assert [status for status, _ in seen] == [429, 502, 500, 200]
+    assert shown(seen[3][1]) == "u"
+    for _ in range(2):
+        with pytest.raises(aiohttp.ClientError):
+            await jobs.ask(poor)
+    assert shown((await jobs.ask(poor))[1]) == "u", "then it is fine"
+    assert len(jobs.up.polls(ticket=poor)) == 8
+    assert len(jobs.up.polls(ticket=lucky)) == 1
+    assert {call.data["auth"] for call in jobs.up.polls()} == {"Bearer k"}
+
+
+async def test_a_look_that_hangs(jobs: Jobs) -> None:
+    ticket = await jobs.begin(ok("u", looks=[hang()]))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(jobs.ask(ticket), 0.2)
+    assert shown((await jobs.ask(ticket))[1]) == "u"
+
+
+async def test_status_words(jobs: Jobs) -> None:
+    ticket = await jobs.begin(ok("u", delay=0.3, words=["Queued", "odd"], word="SUCCESS"))
+    assert [(await jobs.ask(ticket))[1]["status"] for _ in range(3)] == ["Queued", "odd", "odd"]
+    await asyncio.sleep(0.3)
+    assert (await jobs.ask(ticket))[1]["status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize(
+    ("step", "xai", "ve"),
+    [
+        (ok(""), (200, "done"), (200, "completed")),
+        (ok("u", job="failed", reason="no GPU"), (200, "no GPU"), (200, "no GPU")),
+        (ok("u", job="expired"), (200, "expired"), (200, "failed")),
+        (ok("u", job="moderated"), (400, "content moderation"), (200, "unsafe")),
+        (ok("u", job="withheld"), (200, '"respect_moderation": false'), (200, "completed")),
+        (ok("u", job="gone"), (404, "not found"), (404, "not found")),
+        (ok("u", job="forever"), (202, "pending"), (200, "processing")),
+    ],
+    ids=["done without a link", "failed", "expired", "moderated", "withheld", "gone", "forever"],
+)
+async def test_how_a_job_ends(jobs: Jobs, step: Step, xai: tuple[int, str], ve: tuple[int, str]) -> None:
+    status, body = await jobs.ask(await jobs.begin(step))
+    wanted, words = xai if jobs.service == "xai" else ve
+    assert status == wanted
+    assert words in json.dumps(body)
+    assert shown(body) is None
+
+
+async def test_a_create_that_is_taken_and_not_answered(jobs: Jobs) -> None:
+    jobs.up.plan(lost("u"), hang(), drop(), error(500))
+    with pytest.raises(aiohttp.ClientError):
+        await jobs.lab.post(f"{jobs.up.base}{jobs.create}")
+    [ticket] = jobs.up.jobs
+    assert shown((await jobs.ask(ticket))[1]) == "u", "it was taken"
+    with pytest.raises(TimeoutError):
+        await jobs.lab.post(f"{jobs.up.base}{jobs.create}", timeout=0.2)
+    with pytest.raises(aiohttp.ClientError):
+        await jobs.lab.post(f"{jobs.up.base}{jobs.create}")
+    assert (await jobs.lab.post(f"{jobs.up.base}{jobs.create}"))[0] == 500
+    assert list(jobs.up.jobs) == [ticket], "the others were not"
+    assert len(jobs.up.creates()) == 4
+    assert {call.data["auth"] for call in jobs.up.creates()} == {"Bearer k"}
 
 
 async def test_qq_takes_an_upload_in_chunks_and_sends_it() -> None:
