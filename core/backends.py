@@ -9,8 +9,10 @@ from .config import Settings, UpstreamSettings
 from .grok_video_service import GrokVideoService
 from .keys import KeyRing
 from .models import Pending, VideoRequest, VideoResult
+from .openai_video_service import OpenaiVideoService
 from .transport import Transport
 from .veo_video_service import Publish, VeoVideoService
+from .xai_video_service import XaiVideoService
 
 
 class Backend(Protocol):
@@ -102,5 +104,7 @@ def configured(settings: Settings, transport: Transport, publish: Publish) -> di
 
     return {
         "grok": Configured(GrokVideoService(video, transport), KeyRing(video.api_key), video.model),
+        "xai": by_ticket(settings.xai, lambda section: XaiVideoService(section, transport)),
         "veo": by_ticket(settings.veo, lambda section: VeoVideoService(section, transport, publish)),
+        "openai": by_ticket(settings.openai, lambda section: OpenaiVideoService(section, transport)),
     }
