@@ -163,7 +163,7 @@ def unwrapped(body: dict[str, Any]) -> dict[str, Any]:
 def status_of(job: Mapping[str, Any]) -> str:
     """The status word in lower case; empty where there is none."""
     found = next((job[key] for key in _STATUS if isinstance(job.get(key), str)), "")
-    return re.sub(r"[\s-]+", "_", str(found).strip().lower())
+    return re.sub(r"[\s-]+", "_", str(found)[:_SHOWN].strip().lower())
 
 
 def percent_of(job: Mapping[str, Any]) -> int | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.backends import TicketBackend
 from core.config import OpenaiSettings, XaiSettings
@@ -15,14 +18,15 @@ from core.models import Pending, VideoRequest, VideoResult
 from core.openai_video_service import OpenaiVideoService
 from core.transport import Answer
 from core.xai_video_service import XaiVideoService
+from tests.any_job import ANY_JOB, check
 from tests.recorded import ALL, FAILURES, Recorded
 
 
 class Line:
     """Stands for the transport: has one answer to whatever is asked."""
 
-    def __init__(self, one: Recorded) -> None:
-        self.answer = Answer(one.status, one.headers, one.text)
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
 
     async def exchange(self, method: str, url: str, **more: Any) -> Answer:
         return self.answer
@@ -63,10 +67,15 @@ READERS: dict[str, Reads] = {
 
 async def read(one: Recorded) -> VideoResult | Pending | str | Failure:
     reads = READERS[one.upstream]
-    backend = reads.build(one.root, Line(one))
+    ticket = reads.ticket(one.path) if one.phase == "poll" else None
+    return await asked(reads.build(one.root, Line(Answer(one.status, one.headers, one.text))), ticket)
+
+
+async def asked(backend: TicketBackend, ticket: str | None) -> VideoResult | Pending | str | Failure:
+    """What a look brings; without a ticket, a create."""
     try:
-        if one.phase == "poll":
-            return await backend.poll(reads.ticket(one.path), key="k")
+        if ticket is not None:
+            return await backend.poll(ticket, key="k")
         return await backend.submit(VideoRequest("x"), model="m", key="k", report=lambda percent: None)
     except Failure as failure:
         return failure
@@ -100,3 +109,13 @@ async def test_a_recorded_answer_is_what_it_is(one: Recorded) -> None:
 @pytest.mark.parametrize("upstream", READERS)
 def test_every_upstream_was_recorded(upstream: str) -> None:
     assert {one.phase for one in OURS if one.upstream == upstream} == {"create", "poll"}
+
+
+@pytest.mark.parametrize("upstream", READERS)
+@settings(max_examples=40, deadline=2000)
+@given(ANY_JOB, st.sampled_from([200, 202, 400, 404, 500]), st.sampled_from([None, "1"]))
+async def test_any_answer_is_a_result_or_a_named_failure(
+    upstream: str, body: Any, status: int, ticket: str | None
+) -> None:
+    line = Line(Answer(status, {}, json.dumps(body)))
+    check(await asked(READERS[upstream].build("https://gw.example.com", line), ticket))
