@@ -9,9 +9,11 @@ from .config import Settings, UpstreamSettings
 from .gemini_video_service import GeminiVideoService
 from .grok_video_service import GrokVideoService
 from .keys import KeyRing
+from .openai_video_service import OpenaiVideoService
 from .models import Job, Pending, VideoRequest, VideoResult
 from .transport import Transport
 from .veo_video_service import Publish, VeoVideoService
+from .xai_video_service import XaiVideoService
 
 
 class Backend(Protocol):
@@ -109,6 +111,8 @@ def configured(settings: Settings, transport: Transport, publish: Publish) -> di
 
     return {
         "grok": Configured(GrokVideoService(video, transport), KeyRing(video.api_key), video.model),
+        "xai": by_ticket(settings.xai, lambda section: XaiVideoService(section, transport)),
         "veo": by_ticket(settings.veo, lambda section: VeoVideoService(section, transport, publish)),
+        "openai": by_ticket(settings.openai, lambda section: OpenaiVideoService(section, transport)),
         "gemini": by_ticket(settings.gemini, lambda section: GeminiVideoService(section, transport)),
     }

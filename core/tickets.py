@@ -6,32 +6,38 @@ They agree on little but this: a look costs nothing, and its troubles say nothin
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from . import media_url, words
 from .envelope import is_html, is_refusal, message_of, name, name_value, read_json
-from .errors import Misconfigured, Refused, UnknownCharge, UpstreamFailed
+from .errors import Misconfigured, Refused, UnknownCharge, UpstreamFailed, scrub
 from .models import Pending, VideoResult
 from .transport import Answer, retry_after
 
-_DONE = frozenset("completed complete success succeeded succeed successful done finished ready".split())  # noqa: SIM905 (a list of words reads best as words)
-_DEAD = frozenset(
-    "failed failure fail error video_generation_failed cancelled canceled expired rejected aborted timeout timed_out"  # noqa: SIM905 (a list of words, too)
-    " blocked moderated".split()
-)
+_DONE = {"completed", "complete", "success", "succeeded", "succeed", "successful", "done", "finished", "ready"}
+_DEAD = {
+    "failed", "failure", "fail", "error", "video_generation_failed", "cancelled", "canceled", "expired", "rejected",
+    "aborted", "timeout", "timed_out", "blocked", "moderated",
+}  # fmt: skip
 # What stands in no list means "still going", too; these are the ones that are no news.
-_GOING = frozenset(
-    "pending queued queueing processing in_progress inprogress running waiting submitted not_start unknown is_process"  # noqa: SIM905 (a list of words, too)
-    " created starting started generating preparing image_downloading video_generating video_generation_completed"
-    " video_upsampling video_upsampling_completed video_upsampling_failed".split()
-)
+_GOING = {
+    "", "pending", "queued", "queueing", "processing", "in_progress", "inprogress", "running", "waiting", "submitted",
+    "not_start", "unknown", "is_process", "created", "starting", "started", "generating", "preparing",
+    "image_downloading", "video_generating", "video_generation_completed", "video_upsampling",
+    "video_upsampling_completed", "video_upsampling_failed",
+}  # fmt: skip
+# A look names nothing but its ticket: an invalid value is that one (grok2api, upstreams.md §2.4).
 _GONE = re.compile(
     r"(task|job|video|operation|generation|request)[\w ]{0,24}(not[_ ]?(exist|found)|does not exist|unknown|expired)"
-    r"|no such (task|job|video|operation)|(unknown|invalid) (task|job|video|operation|request)[_ ]?id|"
+    r"|no such (task|job|video|operation)|invalid_value|(unknown|invalid) (task|job|video|operation|request)[_ ]?id|"
     + "|".join(words.NO_SUCH_TASK),
     re.IGNORECASE,
 )
 _STATUS = ("status", "task_status", "state")
+_IDS = ("id", "task_id", "request_id")
+_SHOWN = 4000  # characters of an error in which its own words are looked for
+_LONGEST = 500  # characters of a ticket
 _ERRORS = ("error", "fail_reason", "failure_reason", "error_message", "message", "output", "detail")
 
 type Reader = Callable[[dict[str, Any]], VideoResult | Pending]
@@ -53,9 +59,9 @@ def read_created(answer: Answer, read: Reader, *places: str) -> VideoResult | st
     if is_html(answer.text):
         raise Misconfigured("web_page")
     if not isinstance(body, dict):
-        raise UnknownCharge("cut" if answer.ending == "cut" else answer.ending.replace("whole", "no_ticket"))
+        raise UnknownCharge("no_ticket" if answer.ending == "whole" else answer.ending)
     job = unwrapped(body)
-    ticket = next((str(one[place]) for place in places for one in (job, body) if one.get(place)), "")
+    ticket = next((found for place in places for one in (job, body) if (found := ticket_in(one, place))), "")
     if not ticket and status_of(job) in _DEAD | {""} and message_of(body):
         raise name_value(answer.status, answer.headers, body)
     if status_of(job) in _DONE or not ticket:
@@ -69,6 +75,15 @@ def read_created(answer: Answer, read: Reader, *places: str) -> VideoResult | st
     return ticket
 
 
+def ticket_in(job: Mapping[str, Any], place: str) -> str:
+    """What can be a ticket in this field; empty where nothing can. It will stand in an address and in the ledger."""
+    found = job.get(place)
+    if isinstance(found, bool) or not isinstance(found, str | int):
+        return ""
+    ticket = str(found or "").strip()
+    return ticket if len(ticket) <= _LONGEST and ticket.isprintable() else ""
+
+
 def read_looked(answer: Answer, read: Reader) -> VideoResult | Pending:
     """The answer to a look at a ticket.
 
@@ -80,19 +95,32 @@ def read_looked(answer: Answer, read: Reader) -> VideoResult | Pending:
     if answer.status in (404, 410) and not is_html(answer.text):
         raise UpstreamFailed("ticket_gone", message_of(body))
     if answer.status in (400, 403, 422) and isinstance(body, dict):
-        said = message_of(body)
-        if is_refusal(f"{said} {body.get('code')}"):
-            raise Refused("after_work", said)
-        if answer.status == 400 and _GONE.search(f"{said} {body.get('code')}"):
-            raise UpstreamFailed("ticket_gone", said)
-    if answer.status == 202 and not answer.text.strip():
+        _end_if_said(body, gone=answer.status == 400)
+    if answer.status in (202, 204) and not answer.text.strip():
         return Pending(pause=pause)
-    if answer.status >= 300 or answer.ending != "whole" or not isinstance(body, dict):
-        return Pending(trouble=f"HTTP {answer.status}, {answer.ending}: {message_of(body)}", pause=pause)
+    if answer.status >= 300 or not isinstance(body, dict):  # an object that can be read is whole, whatever the line did
+        return Pending(trouble=f"HTTP {answer.status}, {answer.ending}: {scrub(message_of(body))}", pause=pause)
     outcome = read(body)
     if isinstance(outcome, Pending) and pause is not None:
-        return Pending(outcome.percent, outcome.word, outcome.finished, outcome.trouble, pause)
+        return replace(outcome, pause=pause)
     return outcome
+
+
+def _end_if_said(body: Mapping[str, Any], *, gone: bool = True) -> None:
+    """An error instead of a job ends it only where it says so itself.
+
+    Args:
+        gone: it may say that there is no such job.
+
+    Raises:
+        Refused, UpstreamFailed: it does.
+    """
+    said = message_of(body)
+    all_said = _with_codes(said, body)
+    if is_refusal(all_said):
+        raise Refused("after_work", said)
+    if gone and _GONE.search(all_said):
+        raise UpstreamFailed("ticket_gone", said)
 
 
 def read_job(body: dict[str, Any], root: str, *, link: str | None = None) -> VideoResult | Pending:
@@ -111,33 +139,45 @@ def read_job(body: dict[str, Any], root: str, *, link: str | None = None) -> Vid
     word = status_of(job)
     if word in _DEAD:
         said = _why(job)
-        raise Refused("after_work", said) if is_refusal(said) else UpstreamFailed("dead", said or word)
-    found = link or media_url.from_json(job, root)
-    if found and (word in _DONE or not word):
+        refused = is_refusal(f"{word} {_with_codes(said, job)}")
+        raise Refused("after_work", said) if refused else UpstreamFailed("dead", said or word)
+    found = link or media_url.from_json(job, root) or ""
+    if found.isprintable() and found and (word in _DONE or not word):
         return VideoResult(found, private=media_url.needs_key(found, root))
     if word in _DONE:
         return Pending(100, finished=True)
-    return Pending(percent_of(job), word="" if word in _GOING else word)
+    if not word and (job.get("error") or not any(ticket_in(job, key) for key in _IDS)):
+        _end_if_said(job)
+        return Pending(percent_of(job), trouble=scrub(message_of(job)))
+    return Pending(percent_of(job), word="" if word in _GOING else scrub(word))
 
 
 def unwrapped(body: dict[str, Any]) -> dict[str, Any]:
     """The job inside ``{"code": "success", "data": {…}}``, where the code only says that the query worked."""
     inner = body.get("data")
-    if isinstance(inner, dict) and "code" in body and any(key in inner for key in (*_STATUS, "task_id", "id")):
-        return inner
+    if isinstance(inner, dict) and any(key in inner for key in (*_STATUS, *_IDS)):
+        return inner if "code" in body or not any(key in body for key in (*_STATUS, *_IDS)) else body
     return body
 
 
 def status_of(job: Mapping[str, Any]) -> str:
     """The status word in lower case; empty where there is none."""
     found = next((job[key] for key in _STATUS if isinstance(job.get(key), str)), "")
-    return re.sub(r"[\s-]+", "_", str(found).strip().lower())
+    return re.sub(r"[\s-]+", "_", str(found)[:_SHOWN].strip().lower())
 
 
 def percent_of(job: Mapping[str, Any]) -> int | None:
     """``37``, ``"37%"`` or ``"37"``; None where it says nothing."""
     match = re.match(r"\d{1,3}(?![\d])", str(job.get("progress", "")))
     return min(int(match[0]), 100) if match else None
+
+
+def _with_codes(said: str, job: Mapping[str, Any]) -> str:
+    """An error's words and its codes, which may say more than the words do."""
+    error = job.get("error")
+    places = (job, error) if isinstance(error, dict) else (job,)
+    codes = [one[key][:_SHOWN] for one in places for key in ("code", "type") if isinstance(one.get(key), str)]
+    return " ".join((said[:_SHOWN], *codes))
 
 
 def _why(job: dict[str, Any]) -> str:

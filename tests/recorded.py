@@ -38,10 +38,15 @@ class Recorded:
         text: the body as it is read off the line.
         value: the body as JSON, or None.
         links: all that count as the video's.
+        path: what was asked for.
+        ticket: the one that a create was answered with.
+        transient: it is trouble with the look, and says nothing about the job.
     """
 
     name: str
+    upstream: str
     phase: str
+    path: str
     root: str
     status: int
     headers: dict[str, str]
@@ -51,6 +56,8 @@ class Recorded:
     retry: str | None
     links: frozenset[str]
     needs_key: bool
+    ticket: str
+    transient: bool
 
     @classmethod
     def read(cls, path: Path) -> Recorded:
@@ -61,7 +68,9 @@ class Recorded:
             text = b"".join(map(base64.b64decode, answer["chunks_b64"])).decode("utf-8", "replace")
         return cls(
             name=answer["name"],
+            upstream=answer["upstream"],
             phase=answer["phase"],
+            path=answer["request"]["path"],
             root=answer["base_url"],
             status=answer["http_status"],
             headers=answer["headers"],
@@ -71,6 +80,8 @@ class Recorded:
             retry=expect["retry"],
             links=frozenset([expect["url"], *expect.get("alt_urls", [])] if expect["url"] else []),
             needs_key=bool(expect.get("download_needs_auth")),
+            ticket=expect.get("job_id", ""),
+            transient=bool(expect.get("transient")),
         )
 
 
