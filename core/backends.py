@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from .capabilities import Capabilities
 from .config import Settings, UpstreamSettings
 from .gemini_video_service import GeminiVideoService
+from .gitee_video_service import GiteeVideoService
 from .grok_video_service import GrokVideoService
 from .keys import KeyRing
 from .models import Pending, VideoRequest, VideoResult
@@ -105,4 +106,5 @@ def configured(settings: Settings, transport: Transport, publish: Publish) -> di
         "grok": Configured(GrokVideoService(video, transport), KeyRing(video.api_key), video.model),
         "veo": by_ticket(settings.veo, lambda section: VeoVideoService(section, transport, publish)),
         "gemini": by_ticket(settings.gemini, lambda section: GeminiVideoService(section, transport)),
+        "gitee": by_ticket(settings.gitee, lambda section: GiteeVideoService(section, transport)),
     }

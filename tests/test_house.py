@@ -35,6 +35,7 @@ ORDER = [
     "grok_video_service",
     "veo_video_service",
     "gemini_video_service",
+    "gitee_video_service",
     "backends",
     "video_manager",
     "fair_queue",
