@@ -83,7 +83,7 @@ def _capabilities(model: str, settings: GiteeSettings) -> Capabilities:
     can, other = _named(model).can(), _for_pictures(model, settings)
     if other == model:
         only_pictures = can.first_frame and model == settings.image_model != settings.model
-        return replace(can, text=can.text and not only_pictures)
+        return replace(can, text=False, aspect_ratios=()) if only_pictures else can
     theirs = _named(other).can()
     return replace(
         can,

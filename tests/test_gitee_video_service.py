@@ -61,7 +61,8 @@ FIELDS: list[tuple[str, dict[str, Any], bool, str, dict[str, Any], dict[str, Any
      {"model": "LTX-2", "prompt": "动"}),
     ("one that was chosen for pictures", {}, True, "Wan2.1-I2V-14B-720P", {},
      {"model": "Wan2.1-I2V-14B-720P", "prompt": "动"}),
-    ("no model for pictures", {}, True, "kling-v9", {"image_model": ""}, {"model": "kling-v9", "prompt": "动"}),
+    ("no model for pictures, and the picture has its ratio still", {"aspect_ratio": "1:1"}, True, "kling-v9",
+     {"image_model": ""}, {"model": "kling-v9", "prompt": "动"}),
     ("a model for pictures that takes none", {}, True, "kling-v9", {"image_model": TEXT},
      {"model": "kling-v9", "prompt": "动"}),
 ]  # fmt: skip
@@ -155,7 +156,7 @@ MODELS: list[tuple[str, str, dict[str, Any], Capabilities]] = [
     ("a picture's model takes no text", PICTURE, {}, Capabilities(text=False, durations=(2, 3), **FIXED)),
     ("another picture's model stays itself", "LTX-2", {}, Capabilities(text=False, durations=(), **FIXED)),
     ("the panel says it is one for pictures", "my-i2v", {"image_model": "my-i2v"},
-     Capabilities(text=False, durations=(), **RATIO_KNOWN)),
+     Capabilities(text=False, durations=(), **FIXED)),
     ("one for both", "my-own", {"model": "my-own", "image_model": "my-own"},
      Capabilities(durations=(), **RATIO_KNOWN)),
     ("an unknown one alone", "my-own", {"image_model": ""}, Capabilities(durations=(), **RATIO_KNOWN)),
