@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from .capabilities import Capabilities
 from .config import Settings, UpstreamSettings
 from .gemini_video_service import GeminiVideoService
+from .gitee_video_service import GiteeVideoService
 from .grok_video_service import GrokVideoService
 from .keys import KeyRing
 from .openai_video_service import OpenaiVideoService
@@ -115,4 +116,5 @@ def configured(settings: Settings, transport: Transport, publish: Publish) -> di
         "veo": by_ticket(settings.veo, lambda section: VeoVideoService(section, transport, publish)),
         "openai": by_ticket(settings.openai, lambda section: OpenaiVideoService(section, transport)),
         "gemini": by_ticket(settings.gemini, lambda section: GeminiVideoService(section, transport)),
+        "gitee": by_ticket(settings.gitee, lambda section: GiteeVideoService(section, transport)),
     }

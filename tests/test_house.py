@@ -37,6 +37,7 @@ ORDER = [
     "veo_video_service",
     "openai_video_service",
     "gemini_video_service",
+    "gitee_video_service",
     "backends",
     "video_manager",
     "fair_queue",
