@@ -10,8 +10,8 @@ from .gemini_video_service import GeminiVideoService
 from .gitee_video_service import GiteeVideoService
 from .grok_video_service import GrokVideoService
 from .keys import KeyRing
-from .openai_video_service import OpenaiVideoService
 from .models import Job, Pending, VideoRequest, VideoResult
+from .openai_video_service import OpenaiVideoService
 from .transport import Transport
 from .veo_video_service import Publish, VeoVideoService
 from .xai_video_service import XaiVideoService
