@@ -407,7 +407,7 @@ TOLD = {
     "the link leads inside": (Why("upstream_failed", "private_address", facts={"host": "10.0.0.1"}), False),
     "no web link": (Why("upstream_failed", "not_http"), False),
     "refused": (Why("refused", reason="no"), False),
-    "it may be there": (Why("unknown_delivery"), False),
+    "it may be there: a link is no second video": (Why("unknown_delivery"), True),
 }
 
 

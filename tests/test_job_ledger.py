@@ -93,6 +93,7 @@ FULL = Job(
     overdue=True,
     told=True,
     looked_at=3.0,
+    perhaps_billed=True,
     created_at=1.5,
     submitted_at=2.5,
     ready_at=3.5,

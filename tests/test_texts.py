@@ -45,7 +45,7 @@ COMPUTED = {
     ("capabilities.py", "f'{name}_not_offered'"):
         ["duration_not_offered", "aspect_ratio_not_offered", "resolution_not_offered"],
     ("orders.py", "failure.why.cause"): ["bad_address"],
-    ("tickets.py", "'cut' if answer.ending == 'cut' else answer.ending.replace('whole', 'no_ticket')"):
+    ("tickets.py", "'no_ticket' if answer.ending == 'whole' else answer.ending"):
         ["cut", "timeout", "no_ticket"],
     ("references.py", "cause"): ["avatar_unavailable", "picture_unreadable"],
 }  # fmt: skip
