@@ -129,6 +129,7 @@ JOBS: list[tuple[str, dict[str, Any], VideoResult | Pending | type[Failure]]] = 
     ("a query that worked says nothing about the job", {"code": "success", "message": "", "data": {"task_id": "1",
      "status": "IN_PROGRESS", "fail_reason": "", "progress": "20%", "data": {"status": "failed"}}}, Pending(20)),
     ("a wrapping without a code", {"success": True, "data": {"status": "done", "video_url": V}}, VideoResult(V)),
+    ("and its status counts", {"success": True, "data": {"status": "running", "video_url": V}}, Pending()),
     ("data of the job itself is none", {"task_id": "1", "status": "SUCCESS", "data": {"output": V}}, VideoResult(V)),
     ("its own status goes before that of its data", {"id": "1", "status": "running", "data": {"status": "success",
      "url": V}}, Pending()),

@@ -58,7 +58,6 @@ BODIES: list[tuple[str, int, dict[str, Any], dict[str, Any], str]] = [
     ("the person's go first", 0, {"duration": 2, "aspect_ratio": "1:1"}, FULL,
      ', "duration": 2, "aspect_ratio": "1:1", "resolution": "480p"'),
     ("a panel's choice that the model lacks", 0, {}, {"duration": 30, "resolution": "1080p"}, ""),
-    ("never auto", 0, {}, {"aspect_ratio": "auto"}, ""),
     ("one picture begins it", 1, {}, {}, f", {FIRST}"),
     ("the ratio follows the picture, whatever the panel says", 1, {}, FULL,
      f', {FIRST}, "duration": 8, "resolution": "480p"'),
@@ -92,6 +91,7 @@ async def test_an_alias_gets_whatever_was_asked_for(pictures: tuple[Reference, .
     body = json.loads(await sent(wild, ALIAS))
     assert len(body["reference_images"]) == 7
     assert (body["duration"], body["aspect_ratio"], body["resolution"]) == (40, "21:9", "1080p")
+    assert "aspect_ratio" not in json.loads(await sent(VideoRequest("x"), ALIAS, aspect_ratio="Auto"))
 
 
 LENGTHS = [
