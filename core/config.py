@@ -117,7 +117,9 @@ def _names(value: Any) -> Any:
 
 
 def _headers(value: Any) -> dict[str, str]:
-    """Header names and values; what is none, and the ones that HTTP itself sets, are left out."""
+    """``name: value`` lines, or names and values; what is none, and the ones that HTTP itself sets, are left out."""
+    if isinstance(value, list | tuple):
+        value = {name: content for name, colon, content in (str(line).partition(":") for line in value) if colon}
     if not isinstance(value, Mapping):
         raise ValueError(value)
     pairs = {str(name).strip(): str(content).strip() for name, content in value.items()}

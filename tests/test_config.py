@@ -84,6 +84,8 @@ MORE: list[tuple[str, str, Any, Any, bool]] = [
     ("a backend that we do not have among others", "video.fallback", ["sora", "veo"], ("veo",), False),
     ("a number is no backend", "video.fallback", 3, (), True),
     ("headers", "veo.extra_headers", {"X-Group": "vip"}, {"X-Group": "vip"}, False),
+    ("headers as lines", "veo.extra_headers", ["X-A: 1", " X-B : a:b "], {"X-A": "1", "X-B": "a:b"}, False),
+    ("a line that is no header", "veo.extra_headers", ["X-A", ": 1", "X-B: 2"], {"X-B": "2"}, False),
     ("blanks around a header", "veo.extra_headers", {" X-Group ": " vip "}, {"X-Group": "vip"}, False),
     ("a header's number", "veo.extra_headers", {"X-Level": 3}, {"X-Level": "3"}, False),
     ("a header that smuggles another", "veo.extra_headers", {"X-A": "1\r\nX-B: 2", "X-C": "3"}, {"X-C": "3"}, False),
