@@ -177,9 +177,10 @@ def _body(route: str, fields: dict[str, str], picture: Reference | None) -> Body
 
 def _is_no_route(answer: Answer) -> bool:
     """Whether the gateway lacks the route, so that nothing was taken. Lacking the model is something else."""
+    if answer.status not in (404, 405):
+        return False
     body = read_json(answer.text)
-    job = unwrapped(body) if isinstance(body, dict) else {}
-    if answer.status not in (404, 405) or any(ticket_in(job, place) for place in _PLACES[_VIDEOS]):
+    if isinstance(body, dict) and any(ticket_in(unwrapped(body), place) for place in _PLACES[_VIDEOS]):
         return False
     failure = name(answer.status, answer.headers, answer.text)
     return isinstance(failure, Misconfigured) and failure.why.cause == "not_found"
