@@ -91,8 +91,7 @@ def with_roles(references: Sequence[Reference], can: Capabilities) -> tuple[Refe
         if len(given) not in can.counts:
             raise BadInput("pictures_not_offered" if given else "needs_picture", given=len(given), offered=offered)
         frames = (Role.FIRST_FRAME, Role.LAST_FRAME)[: len(given)]
-        as_frames = (can.text, can.first_frame, can.last_frame)[len(given)] if len(given) < 3 else False
-        roles = frames if as_frames else (Role.REFERENCE,) * len(given)
+        roles = frames if _are_frames(len(given), can) else (Role.REFERENCE,) * len(given)
     if Role.LAST_FRAME in roles and not can.last_frame:
         raise BadInput("last_frame_not_offered", offered=offered)
     if Role.FIRST_FRAME in roles and not can.first_frame:
@@ -102,6 +101,16 @@ def with_roles(references: Sequence[Reference], can: Capabilities) -> tuple[Refe
     paired = zip(given, roles, strict=True)
     named = (replace(reference, role=role) for reference, role in paired)
     return tuple(sorted(named, key=lambda reference: reference.role is Role.LAST_FRAME))
+
+
+def _are_frames(count: int, can: Capabilities) -> bool:
+    """Whether so many pictures are frames of the video, rather than references."""
+    if count > 2:
+        return False
+    able = (can.text, can.first_frame, can.last_frame)[count]
+    by_sibling = (Mode.TEXT, Mode.IMAGE, Mode.FRAMES)[count] in can.siblings
+    own_references = count <= can.references and Mode.REFERENCES not in can.siblings
+    return able and not (by_sibling and own_references)  # what the chosen model does itself comes first
 
 
 def _chosen_roles(chosen: Sequence[Role | None]) -> tuple[Role, ...]:

@@ -72,7 +72,7 @@ _INVALID = _any(
 _SHOWN = 4000  # characters of a message in which its words are looked for
 _REASONS = (
     "error", "errors", "message", "error_message", "error_msg", "errmsg", "msg", "detail", "reason", "output",
-    "fail_reason", "error_description", "data",
+    "fail_reason", "error_description", "video_generation_error", "data",
 )  # fmt: skip
 
 

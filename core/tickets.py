@@ -123,14 +123,13 @@ def _end_if_said(body: Mapping[str, Any], *, gone: bool = True) -> None:
         raise UpstreamFailed("ticket_gone", said)
 
 
-def read_job(body: dict[str, Any], root: str, *, link: str | None = None) -> VideoResult | Pending:
+def read_job(body: dict[str, Any], root: str) -> VideoResult | Pending:
     """A job as most upstreams describe it: a status word, the video's link somewhere, an error beside it.
 
     Only a status of the outermost object counts: deeper down stand inputs, drafts and errors of earlier attempts.
 
     Args:
         root: the API's address without ``/v1``; relative links are resolved against it.
-        link: the video, where the upstream's own reader found it already.
 
     Raises:
         Refused, UpstreamFailed: the job is dead.
@@ -141,7 +140,7 @@ def read_job(body: dict[str, Any], root: str, *, link: str | None = None) -> Vid
         said = _why(job)
         refused = is_refusal(f"{word} {_with_codes(said, job)}")
         raise Refused("after_work", said) if refused else UpstreamFailed("dead", said or word)
-    found = link or media_url.from_json(job, root) or ""
+    found = media_url.from_json(job, root) or ""
     if found.isprintable() and found and (word in _DONE or not word):
         return VideoResult(found, private=media_url.needs_key(found, root))
     if word in _DONE:

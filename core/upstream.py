@@ -68,9 +68,7 @@ class Upstream:
         )
 
     def _all(self, key: str) -> dict[str, str]:
-        mine = {"Accept": "application/json", **self._headers}
-        theirs = self._settings.extra_headers
-        names = {name.lower() for name in theirs}
-        return (
-            {name: value for name, value in mine.items() if name.lower() not in names} | theirs | self.key_headers(key)
-        )
+        """Ours, the panel's above them, the key above all; names are compared as HTTP does, without case."""
+        layers = ({"Accept": "application/json"}, self._headers, self._settings.extra_headers, self.key_headers(key))
+        named = {name.lower(): (name, value) for layer in layers for name, value in layer.items()}
+        return dict(named.values())

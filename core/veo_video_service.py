@@ -62,6 +62,8 @@ _NAMES = {own.replace("veo", "veo-", 1): own for own in _OWN} | {
 }
 _RATIOS = ("16:9", "9:16")
 _ENDINGS = ("", "-frames", "-components")
+# How some sites spell veo3.1 (upstreams.md §4); its siblings' names nobody has recorded.
+_ELSEWHERE = Capabilities(last_frame=True, durations=(), aspect_ratios=_RATIOS, resolutions=())
 _OTHER = Capabilities(last_frame=True, references=9)  # not ours to know: the upstream says what it takes
 
 
@@ -80,6 +82,8 @@ def _family(own: str) -> tuple[str, ...]:
 def _capabilities(model: str) -> Capabilities:
     """What a model and its siblings make together: which of them does it, `build` decides by the mode."""
     own = own_name(model)
+    if own.startswith("veo_3_1"):
+        return _ELSEWHERE
     if own not in _OWN:
         return _OTHER
     siblings: dict[Mode, str] = {}

@@ -40,7 +40,7 @@ from core.keys import KeyRing
 from core.models import Destination, Job, Pending, Reference, Role, State, VideoRequest, VideoResult
 from core.outbox import Mood, Parcel, Sending
 from core.references import ReferenceStore
-from core.ticket_watch import LIFE, LONGEST_PAUSE, MORE_LOOKS
+from core.ticket_watch import LONGEST_PAUSE, MORE_LOOKS
 from core.transport import MB, Transport, Trust
 from core.veo_video_service import VeoVideoService
 from core.video_manager import VideoManager

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.backends import TicketBackend
-from core.config import OpenaiSettings, XaiSettings
+from core.config import GeminiSettings, GiteeSettings, OpenaiSettings, VeoSettings, XaiSettings
 from core.errors import Failure, Refused
+from core.gemini_video_service import GeminiVideoService
+from core.gitee_video_service import GiteeVideoService
 from core.models import Pending, VideoRequest, VideoResult
 from core.openai_video_service import OpenaiVideoService
 from core.transport import Answer
+from core.veo_video_service import VeoVideoService
 from core.xai_video_service import XaiVideoService
 from tests.any_job import ANY_JOB, check
 from tests.recorded import ALL, FAILURES, Recorded
@@ -56,7 +61,28 @@ OPENAI = Reads(
     ticket=lambda path: path.removeprefix("/v1/"),
     made_of=lambda ticket: f"videos/{ticket}",
 )
+
+
+async def unpublished(path: Path) -> str | None:
+    return None
+
+
+UNIFIED = Reads(
+    lambda root, line: VeoVideoService(VeoSettings(base_url=root), line, unpublished),
+    ticket=lambda path: unquote(path.partition("?id=")[2]),
+)
+GEMINI = Reads(
+    lambda root, line: GeminiVideoService(GeminiSettings(base_url=root), line),
+    ticket=lambda path: path.removeprefix("/v1beta/"),
+)
+GITEE = Reads(
+    lambda root, line: GiteeVideoService(GiteeSettings(base_url=root), line),
+    ticket=lambda path: path.removeprefix("/v1/task/"),
+)
 READERS: dict[str, Reads] = {
+    "unified": UNIFIED,
+    "gemini": GEMINI,
+    "gitee": GITEE,
     "xai": XAI,
     "grok2api-go": XAI,
     "grok2api-jobs": OPENAI,

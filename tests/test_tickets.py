@@ -158,11 +158,6 @@ def test_a_job_is_read(body: dict[str, Any], expected: VideoResult | Pending | t
     assert isinstance(seen, expected) if isinstance(expected, type) else seen == expected
 
 
-def test_a_link_that_was_found_already_goes_first() -> None:
-    assert read_job({"status": "done", "url": V}, ROOT, link=f"{V}?better") == VideoResult(f"{V}?better")
-    assert read_job({"status": "running"}, ROOT, link=V) == Pending()
-
-
 PERCENTS = [
     *((37, 37), ("37%", 37), ("37", 37), ("37.9 %", 37), (100, 100), (250, 100), (0, 0)),
     *(("", None), (None, None), (True, None), ("half", None), (-3, None), ([5], None), ({"a": 5}, None), (1000, None)),
