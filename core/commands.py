@@ -134,12 +134,10 @@ class Commands:
         if dashes and not order.prompt:
             raise BadInput("kept_usage")
         found = await find_images(event, mentioned=True, sender=False)
-        kept, _ = await self._kept.of(owner)
-        if found:
-            kept = await self._kept.add(owner, await sources_of(found), roles)
+        kept = await self._kept.add(owner, await sources_of(found), roles) if found else ()
         if dashes:
             return await self._orders.take(event, order, only_kept=True)
-        return self._texts.say("kept", count=len(kept)) if found else self._texts.say("kept_none")
+        return self._texts.say("kept", count=len(kept)) if found else await self._show_kept(event, owner)
 
     async def _show_kept(self, event: AstrMessageEvent, owner: str) -> str | None:
         kept, left = await self._kept.of(owner)

@@ -82,7 +82,8 @@ class ReferenceStore:
         try:
             return await asyncio.to_thread(self._keep, job_id, sources, first)
         except OSError as error:
-            await self.drop(job_id)
+            if first == 1:  # else there are pictures before them, which somebody still counts on
+                await self.drop(job_id)
             raise Misconfigured("disk", f"{type(error).__name__}: {error.strerror}") from error
 
     def _keep(self, job_id: str, sources: Sequence[Path | bytes | Reference], first: int) -> tuple[Reference, ...]:

@@ -36,6 +36,7 @@ class Request:
     method: str
     target: str
     headers: dict[str, str]  # names in lower case
+    lines: list[tuple[str, str]]  # the same as it came: a header may stand there twice
     body: bytes = field(default=b"", repr=False)
 
 
@@ -106,9 +107,11 @@ class ScriptedServer:
     async def _play(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, target, _ = head[0].split(" ", 2)
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:]) if name}
+        split = [line.partition(":") for line in head[1:]]
+        lines = [(name.lower(), value.strip()) for name, _, value in split if name]
+        headers = dict(lines)
         act = list(self.acts.pop(0)) if self.acts else [answer(b"the script is over", 599)]
-        request = Request(number, method, target, headers)
+        request = Request(number, method, target, headers, lines)
         size = int(headers.get("content-length", 0))
         if act[:1] == [UNREAD]:
             del act[0]

@@ -4,39 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import PIL.Image
 import pytest
 from astrbot.api.message_components import At, Image, Plain
 
-from core import commands as module
+from core import orders as module
 from core.backends import Configured, configured
-from core.capabilities import Capabilities
+from core.capabilities import Capabilities, Mode
 from core.commands import Commands
 from core.config import Settings
 from core.delivery import Delivery
 from core.emoji_feedback import EmojiFeedback
-from core.errors import Refused
+from core.errors import BadInput, Misconfigured, Refused, Why
 from core.job_ledger import JobLedger
 from core.job_runner import JobRunner
+from core.kept_references import LIFE, MOST, KeptReferences
 from core.keys import KeyRing
-from core.models import State, VideoResult
+from core.models import Role, State, VideoResult
+from core.orders import MODES, Orders, owner_of
 from core.references import ReferenceStore
-from core.texts import Language, Texts
+from core.texts import KEYS, Language, Texts
 from core.transport import MB, Transport, Trust
 from core.video_manager import VideoManager
 from core.words import COMMANDS
 from devtools.rig.media import make_png
 from tests.host import Chat, context_of, settled
 from tests.internet import Internet
-from tests.scripted_backend import Gate, ScriptedBackend
+from tests.scripted_backend import Gate, ScriptedBackend, TicketingBackend
 from tests.until import until
 
 PICTURE = Image.fromBytes(make_png())
-FIXED = Capabilities(text=False, references=1, durations=(), aspect_ratios=(), resolutions=())
+FIXED = Capabilities(text=False, first_of_many=True, durations=(), aspect_ratios=(), resolutions=())
+VEO = Capabilities(
+    last_frame=True,
+    references=3,
+    durations=(),
+    aspect_ratios=("16:9", "9:16"),
+    resolutions=(),
+    siblings={Mode.REFERENCES: "v-1-components"},
+)
 LANGUAGES: list[Language] = ["zh", "en"]
 
 
@@ -47,6 +60,8 @@ class Room:
         self.folder, self.language, self.texts = folder, language, Texts(language)
         self.settings = Settings.model_validate({"language": language, "video": panel})
         self.backend, self.keys = ScriptedBackend(can), keys
+        self.veo, self.veo_keys = TicketingBackend(VEO), ""
+        self.later = 0.0  # seconds that passed for the kept pictures
         self.chat = Chat()
         self._messages = 0
 
@@ -57,13 +72,24 @@ class Room:
         await self.ledger.open()
         videos = VideoManager(self.folder / "videos", self.transport, max_cached=9, max_bytes=MB)
         references = ReferenceStore(self.folder / "references", self.transport, max_side=256, max_bytes=MB)
+        kept_store = ReferenceStore(self.folder / "kept", self.transport, max_side=256, max_bytes=MB)
+        self.kept = KeptReferences(self.folder / "kept_lists", kept_store, self.clock)
         self.backends: dict[str, Configured] = {"grok": Configured(self.backend, KeyRing(self.keys.split()), "m-1")}
+        self.backends["veo"] = Configured(self.veo, KeyRing(self.veo_keys.split()), "v-1", interval=1.0)
         context = context_of(self.chat)
         self.delivery = Delivery(context, video, self.texts, EmojiFeedback(context), videos, lambda: "")
-        self.runner = JobRunner(video, self.backends, self.ledger, references, videos, self.delivery)
-        self.commands = Commands(
-            self.settings, self.texts, self.backends, self.ledger, references, self.runner, self.delivery
+        self.runner = JobRunner(
+            video, self.backends, self.ledger, references, videos, self.delivery, sleep=lambda _: asyncio.sleep(0)
         )
+        self.orders = Orders(
+            self.settings, self.texts, self.backends, self.ledger, references, self.kept, self.runner, self.delivery
+        )
+        self.commands = Commands(
+            self.settings, self.texts, self.backends, self.ledger, self.kept, self.runner, self.delivery, self.orders
+        )
+
+    def clock(self) -> float:
+        return time.time() + self.later
 
     async def close(self) -> None:
         closed = asyncio.Event()
@@ -119,8 +145,16 @@ class Room:
 async def room(tmp_path: Path, internet: Internet) -> AsyncIterator[Any]:
     rooms: list[Room] = []
 
-    async def make(language: Language = "zh", can: Capabilities | None = None, keys: str = "key", **panel: Any) -> Room:
+    async def make(
+        language: Language = "zh",
+        can: Capabilities | None = None,
+        keys: str = "key",
+        veo_keys: str = "",
+        veo: Capabilities | None = None,
+        **panel: Any,
+    ) -> Room:
         one = Room(tmp_path / str(len(rooms)), language, can or Capabilities(), keys, panel)
+        one.veo_keys, one.veo.can = veo_keys, veo or VEO
         rooms.append(one)
         await one.open()
         return one
@@ -140,7 +174,7 @@ REFUSED: dict[str, tuple[dict[str, Any], Capabilities, str, str, dict[str, Any]]
     "a backend nobody has": (
         {}, Capabilities(), "@sora a cat", "bad_input.unknown_backend", {"name": "sora", "offered": "@grok"},
     ),
-    "no key": ({"keys": ""}, Capabilities(), "a cat", "auth_failed.no_key", {}),
+    "no key": ({"keys": ""}, Capabilities(), "a cat", "auth_failed.no_key", {"key": "video.api_key"}),
     "a length it does not do": (
         {}, Capabilities(durations=(6, 10)), "a cat 7s",
         "bad_input.duration_not_offered", {"wanted": 7, "offered": "6 10"},
@@ -171,8 +205,11 @@ async def test_what_is_refused_at_once(name: str, language: Language, room: Any)
 @pytest.mark.parametrize("typed", ["not an address", "ftp://gw.example.com", "http://", ""])
 async def test_an_address_that_is_none(typed: str, room: Any) -> None:
     one = await room(server_url=typed, api_key="key")
-    one.commands._backends = configured(one.settings, one.transport)
-    assert await one.say("video", "a cat", PICTURE) == [one.texts.say("misconfigured.bad_address")]
+    one.commands._backends = configured(one.settings, one.transport, _nothing)
+    one.orders._backends = one.commands._backends
+    assert await one.say("video", "a cat", PICTURE) == [
+        one.texts.say("misconfigured.bad_address", server="video.server_url")
+    ]
     assert await one.ledger.ids() == set()
 
 
@@ -224,7 +261,7 @@ async def test_a_failure_is_told_in_words(room: Any) -> None:
 
 
 async def test_names_do_not_reach_the_prompt(room: Any) -> None:
-    one = await room()
+    one = await room(can=Capabilities(first_of_many=True))
     await one.say("video", "@小明(7) dances", PICTURE, At(qq="7", name="小明"))
     await one.idle()
     assert one.backend.creates == [("dances", "key", 1)]
@@ -235,6 +272,8 @@ NOTES: dict[str, tuple[Capabilities, str, list[Any], dict[str, Any]]] = {
         Capabilities(durations=()), "a cat 6s", [PICTURE], {"names": "时长"},
     ),
     "note_avatar": (FIXED, "a cat", [], {}),
+    "note_first": (FIXED, "a cat", [PICTURE, PICTURE], {}),
+    "note_sibling": (VEO, "a cat", [PICTURE] * 3, {"model": "v-1-components"}),
 }  # fmt: skip
 
 
@@ -246,6 +285,8 @@ async def test_what_the_person_should_know(name: str, room: Any) -> None:
     [acknowledged, *_] = await one.say("video", text, *chain)
     assert one.texts.say("accepted", number=1) in acknowledged
     assert one.texts.say(name, **facts) in acknowledged
+    others = {key for key in KEYS if key.startswith("note_")} - {name, "note_dropped", "note_sibling", "note_kept"}
+    assert not [key for key in others if one.texts.say(key) in acknowledged]
     gate.let_go.set()
 
 
@@ -376,6 +417,338 @@ async def test_the_tool_can_leave_pictures_out(room: Any) -> None:
     await one.commands.tool(one.event(PICTURE), "a cat", "text", 0, "", "")
     await one.idle()
     assert one.backend.creates == [("a cat", "key", 0)]
+
+
+# ---- kept pictures ----
+
+F, L, R = Role.FIRST_FRAME, Role.LAST_FRAME, Role.REFERENCE
+
+
+def sized(*widths: int) -> list[Image]:
+    """Pictures that can be told apart."""
+    return [Image.fromBytes(make_png(width, 64)) for width in widths]
+
+
+def widths(references: Any) -> list[int]:
+    """Which pictures of `sized` these are."""
+    found = []
+    for one in references:
+        with PIL.Image.open(one.path) as image:
+            found.append(image.width)
+    return found
+
+
+# What stands behind /参考图, how many pictures come with it → the answer, what fills it, the roles that are kept.
+KEPT: dict[str, tuple[str, int, str, dict[str, Any], list[Role | None]]] = {
+    "one picture": ("", 1, "kept", {"count": 1}, [None]),
+    "several": ("", 3, "kept", {"count": 3}, [None] * 3),
+    "a first frame": ("首帧", 1, "kept", {"count": 1}, [F]),
+    "a first and a last one": (" 首帧  尾帧 ", 2, "kept", {"count": 2}, [F, L]),
+    "the other way round": ("尾帧 首帧", 2, "kept", {"count": 2}, [L, F]),
+    "references, said once": ("参考", 3, "kept", {"count": 3}, [R] * 3),
+    "in English": ("First LAST", 2, "kept", {"count": 2}, [F, L]),
+    "short": ("ref", 1, "kept", {"count": 1}, [R]),
+    "nothing to keep": ("", 0, "kept_none", {}, []),
+    "nothing to show": ("查看", 0, "kept_none", {}, []),
+    "nothing to forget": ("清除", 0, "kept_cleared", {}, []),
+    "in other words": ("清空", 1, "kept_cleared", {}, []),
+    "full-width": ("ＣＬＥＡＲ", 0, "kept_cleared", {}, []),
+    "a prompt without its dashes": ("a cat runs", 1, "bad_input.kept_usage", {}, []),
+    "a parameter for no video": ("首帧 6s", 1, "bad_input.kept_usage", {}, []),
+    "dashes stuck to the prompt": ("--a", 1, "bad_input.kept_usage", {}, []),
+    "dashes and no prompt": ("--", 1, "bad_input.kept_usage", {}, []),
+    "parameters, dashes and no prompt": ("6s 首帧 ——", 1, "bad_input.kept_usage", {}, []),
+    "too many": ("", MOST + 1, "bad_input.kept_too_many", {"most": MOST}, []),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+async def test_keeping_pictures(name: str, room: Any) -> None:
+    text, pictures, key, facts, roles = KEPT[name]
+    one = await room()
+    assert await one.say("references", text, *[PICTURE] * pictures) == [one.texts.say(key, **facts)]
+    kept, _ = await one.kept.of(owner_of(one.event()))
+    assert [reference.role for reference in kept] == roles
+    assert await one.ledger.ids() == set()
+
+
+# What stands behind /参考图 with one picture → the backend, the request and the picture's role.
+AT_ONCE: dict[str, tuple[str, str, str, dict[str, Any], Role]] = {
+    "a prompt": ("-- a cat", "grok", "a cat", {}, F),
+    "with parameters": ("6s 9:16 -- a cat", "grok", "a cat", {"duration": 6, "aspect_ratio": "9:16"}, F),
+    "with parameters behind": ("-- a cat 720p", "grok", "a cat", {"resolution": "720p"}, F),
+    "with a role": ("参考 -- a cat", "grok", "a cat", {}, R),
+    "a role among parameters": ("6S 首帧 竖屏 -- a cat", "grok", "a cat", {"duration": 6, "aspect_ratio": "9:16"}, F),
+    "one dash of a phone": ("6s — a cat", "grok", "a cat", {"duration": 6}, F),
+    "two dashes of a Chinese keyboard": ("6s —— a cat", "grok", "a cat", {"duration": 6}, F),
+    "full-width ones": ("6s －－ a cat", "grok", "a cat", {"duration": 6}, F),
+    "more dashes belong to the prompt": ("6s -- a -- b — c", "grok", "a -- b — c", {"duration": 6}, F),
+    "roles in the prompt are words": ("-- the 首帧 of a cat", "grok", "the 首帧 of a cat", {}, F),
+    "a preset": ("-- 跳舞 in the rain", "grok", "a cat dances, in the rain", {}, F),
+    "another backend": ("@veo -- a cat", "veo", "a cat", {}, F),
+}
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+async def test_keeping_and_making_at_once(name: str, room: Any) -> None:
+    text, backend, prompt, fields, role = AT_ONCE[name]
+    one = await room(can=replace(Capabilities(), references=3), veo_keys="k", presets=["跳舞:a cat dances"])
+    await one.say("references", text, PICTURE)
+    await one.idle()
+    used = {"grok": one.backend, "veo": one.veo}[backend]
+    [request] = used.requests
+    assert request.prompt == prompt
+    asked = {name: getattr(request, name) for name in ("duration", "aspect_ratio", "resolution")}
+    assert {name: value for name, value in asked.items() if value is not None} == fields
+    assert [reference.role for reference in request.references] == [role]
+    assert one.videos() == 1
+
+
+async def test_pictures_come_one_after_the_other(room: Any) -> None:
+    """As from mobile QQ: no message there holds both a picture and words."""
+    one = await room(can=VEO)
+    await one.say("references", "尾帧", *sized(100))
+    assert await one.say("references", "首帧", *sized(110)) == [one.texts.say("kept", count=2)]
+    shown = await one.say("references", "查看")
+    assert shown[0] == one.texts.say("kept_now", count=2, minutes=10)
+    assert [line.strip() for line in shown[1:]] == [
+        one.texts.say("kept_line", place=place, role=one.texts.say(f"role_{role}"))
+        for place, role in enumerate((L, F), 1)
+    ]
+    sent = [part["type"] for call in one.chat.client.named("send_group_msg") for part in call["message"]]
+    assert sent.count("image") == 2
+    assert await one.say("references") == shown, "what else could be meant"
+    [acknowledged] = await one.say("video", "a cat")
+    assert one.texts.say("note_kept", count=2) in acknowledged
+    await one.idle()
+    [request] = one.backend.requests
+    assert widths(request.references) == [110, 100]
+    assert [reference.role for reference in request.references] == [F, L]
+
+
+async def test_whose_pictures_are_used(room: Any) -> None:
+    """A message's own pictures, then one's own kept ones of the last ten minutes, and nobody else's."""
+    one = await room(max_jobs_per_user=9)
+    used = []
+    await one.say("references", "", *sized(100))
+    for chain, user in ((sized(120), ""), ([], ""), ([], "7")):
+        await one.say("video", "a cat", *chain, user=user)
+        await one.idle()
+        used.append(widths(one.backend.requests[-1].references))
+    one.later = LIFE + 1
+    await one.say("video", "a cat")
+    await one.idle()
+    used.append(widths(one.backend.requests[-1].references))
+    assert used == [[120], [100], [], []]
+    assert await one.say("references", "查看") == [one.texts.say("kept_none")]
+
+
+async def test_the_list_that_starts_anew_leaves_jobs_alone(room: Any) -> None:
+    """They were ordered with other pictures, and those are what they get."""
+    one = await room(max_running_jobs=1, max_jobs_per_user=5)
+    gate = await one.start()
+    await one.say("references", "", *sized(100))
+    await one.say("video", "waits")
+    await one.say("references", "清除")
+    await one.say("references", "", *sized(120))
+    gate.let_go.set()
+    await one.idle()
+    assert widths(one.backend.requests[-1].references) == [100]
+
+
+# ---- what a model makes of pictures ----
+
+# Capabilities, what is given as /参考图, how many pictures → why it is refused.
+NOT_MADE: dict[str, tuple[Capabilities, str, int, Why]] = {
+    "four to one that takes three": (
+        VEO, "-- a cat", 4, BadInput("pictures_not_offered", given=4, offered="0–3").why,
+    ),
+    "two to one that takes one": (
+        Capabilities(), "-- a cat", 2, BadInput("pictures_not_offered", given=2, offered="0 1").why,
+    ),
+    "a last frame where there is none": (
+        Capabilities(), "首帧 尾帧 -- a cat", 2, BadInput("last_frame_not_offered", offered="0 1").why,
+    ),
+    "a last frame where the first of many is used": (
+        FIXED, "首帧 尾帧 -- a cat", 2, BadInput("last_frame_not_offered", offered="1").why,
+    ),
+    "a first frame where there are only references": (
+        Capabilities(text=False, first_frame=False, references=3), "首帧 -- a cat", 1,
+        BadInput("first_frame_not_offered", offered="1 2 3").why,
+    ),
+    "an end without a beginning": (VEO, "尾帧 -- a cat", 1, BadInput("roles_do_not_fit").why),
+    "a frame and a reference": (VEO, "首帧 参考 -- a cat", 2, BadInput("roles_do_not_fit").why),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_MADE)
+async def test_what_cannot_be_made_is_said_before_it_is_paid(name: str, room: Any) -> None:
+    can, text, pictures, why = NOT_MADE[name]
+    one = await room(can=can)
+    assert await one.say("references", text, *[PICTURE] * pictures) == [one.texts.failed(1, why, None)]
+    assert one.backend.creates == []
+    assert await one.ledger.unfinished() == [], "the person's place is free again"
+
+
+# The tool's mode, how many pictures the message has → the roles of what is sent; or the sentence.
+TOLD: dict[str, tuple[str, int, list[Role] | str]] = {
+    "auto, none": ("auto", 0, []),
+    "auto, two": ("auto", 2, [F, L]),
+    "auto, three": ("auto", 3, [R, R, R]),
+    "text leaves them out": ("text", 2, []),
+    "image takes the first": ("image", 2, [F]),
+    "image needs one": ("image", 0, "bad_input.needs_picture"),
+    "frames": ("frames", 3, [F, L]),
+    "frames of one": ("frames", 1, [F]),
+    "references of one": ("references", 1, [R]),
+    "references": ("references", 2, [R, R]),
+    "references, too many": ("references", 4, "bad_input.pictures_not_offered"),
+    "references need one": ("references", 0, "bad_input.needs_picture"),
+    "what no mode is called is auto": ("cinematic", 2, [F, L]),
+}
+
+
+def test_every_mode_is_tried() -> None:
+    assert set(MODES) < {mode for mode, _, _ in TOLD.values()}
+
+
+@pytest.mark.parametrize("name", TOLD)
+async def test_the_tool_says_what_pictures_are_for(name: str, room: Any) -> None:
+    mode, pictures, roles = TOLD[name]
+    one = await room(can=VEO)
+    one.delivery._context.conversation_manager = SimpleNamespace(get_curr_conversation_id=_nothing)
+    answer = await one.commands.tool(one.event(*sized(*range(100, 100 + pictures))), "a cat", mode, 0, "", "")
+    await one.idle()
+    if isinstance(roles, str):
+        assert one.texts.say(roles, given=pictures, offered="0–3") in answer
+        assert one.backend.creates == []
+    else:
+        assert answer.startswith(one.texts.say("tool_accepted", number=1))
+        [request] = one.backend.requests
+        assert [reference.role for reference in request.references] == roles
+        assert widths(request.references) == list(range(100, 100 + len(roles)))
+
+
+async def test_the_tool_takes_kept_pictures_too(room: Any) -> None:
+    one = await room(can=VEO)
+    one.delivery._context.conversation_manager = SimpleNamespace(get_curr_conversation_id=_nothing)
+    await one.say("references", "尾帧", *sized(100, 110))
+    await one.commands.tool(one.event(), "a cat", "frames", 0, "", "")
+    await one.idle()
+    [request] = one.backend.requests
+    assert [(one.role, width) for one, width in zip(request.references, widths(request.references), strict=True)] == [
+        (F, 100),
+        (L, 110),
+    ], "its mode says what they are for"
+
+
+# ---- models ----
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_the_list_of_models(language: Language, room: Any) -> None:
+    """What has a key, and what is in use; each with what it can do."""
+    one, two = await room(language, FIXED), await room(language, FIXED, veo_keys="k")
+    [alone], [both] = await one.say("models"), await two.say("models")
+    modes = {"m-1": ["image"], "v-1": ["text", "image", "frames", "references"]}
+    able = {
+        model: one.texts.say(
+            "able_from",
+            modes=one.texts.say("comma").join(one.texts.say(f"able_{mode}", most=3) for mode in modes[model]),
+        )
+        for model in modes
+    }
+    assert (able["m-1"] in alone, "v-1" in alone) == (True, False)
+    assert [line[0] for line in both.splitlines() if "-1" in line] == ["*", "·"]
+    assert all(able[model] in both for model in modes)
+    await two.say("models", "veo/v-2")
+    [chosen] = await two.say("models")
+    assert [line[0] for line in chosen.splitlines() if "-1" in line or "-2" in line] == ["·", "*"]
+    assert "v-2" in chosen
+    [help_] = await two.say("help")
+    assert "v-2" in help_
+
+
+# What stands behind /视频模型 → the answer, what fills it, and what makes the next video here.
+CHOICES: dict[str, tuple[str, str, dict[str, Any], tuple[str, str]]] = {
+    "a backend": ("veo", "model_chosen", {"backend": "veo", "model": "v-1"}, ("veo", "v-1")),
+    "a model": ("veo/V-3.1", "model_chosen", {"backend": "veo", "model": "V-3.1"}, ("veo", "V-3.1")),
+    "as it is named elsewhere": (" @VEO / v-2 ", "model_chosen", {"backend": "veo", "model": "v-2"}, ("veo", "v-2")),
+    "full-width": ("＠ｖｅｏ／v-2", "model_chosen", {"backend": "veo", "model": "v-2"}, ("veo", "v-2")),
+    "no model": ("veo/", "model_chosen", {"backend": "veo", "model": "v-1"}, ("veo", "v-1")),
+    "a model with a slash": ("veo/a/b", "model_chosen", {"backend": "veo", "model": "a/b"}, ("veo", "a/b")),
+    "the one that is the default": ("grok", "model_chosen", {"backend": "grok", "model": "m-1"}, ("grok", "m-1")),
+    "nobody's": ("sora", "bad_input.unknown_backend", {"name": "sora", "offered": "@grok @veo"}, ("grok", "m-1")),
+    "the default": ("默认", "model_default", {"backend": "grok", "model": "m-1"}, ("grok", "m-1")),
+    "the default, in English": ("Default", "model_default", {"backend": "grok", "model": "m-1"}, ("grok", "m-1")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHOICES)
+async def test_choosing_a_model(name: str, room: Any) -> None:
+    text, key, facts, used = CHOICES[name]
+    one = await room(veo_keys="k")
+    assert await one.say("models", text) == [one.texts.say(key, **facts)]
+    assert await one.orders.in_use(one.chat.origin) == used
+    assert await one.orders.in_use("another chat") == ("grok", "m-1")
+    await one.say("video", "a cat", PICTURE)
+    await one.idle()
+    assert (one.backend.models, one.veo.models) == (([], [used[1]]) if used[0] == "veo" else ([used[1]], []))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_choosing_what_has_no_key(language: Language, room: Any) -> None:
+    one = await room(language)
+    said = one.texts.say("auth_failed.no_key", key="veo.api_key")
+    assert await one.say("models", "veo") == [said]
+    assert await one.say("video", "@veo a cat", PICTURE) == [said]
+    assert await one.orders.in_use(one.chat.origin) == ("grok", "m-1")
+
+
+async def test_going_back_to_the_default(room: Any) -> None:
+    one = await room(veo_keys="k")
+    await one.say("models", "veo/v-2")
+    for word in ("@veo a cat", "a cat"):
+        await one.say("video", word, PICTURE)
+        await one.idle()
+    await one.say("video", "@grok a cat", PICTURE)
+    await one.idle()
+    await one.say("models", "默认")
+    await one.say("video", "a cat", PICTURE)
+    await one.idle()
+    await one.say("video", "@veo a cat", PICTURE)
+    await one.idle()
+    assert one.veo.models == ["v-2", "v-2", "v-1"], "the chosen model is that of the chosen backend, named or not"
+    assert one.backend.models == ["m-1", "m-1"]
+
+
+async def test_a_choice_that_the_panel_has_no_more(room: Any) -> None:
+    one = await room(veo_keys="k")
+    await one.say("models", "veo")
+    del one.backends["veo"]
+    assert await one.orders.in_use(one.chat.origin) == ("grok", "m-1")
+
+
+# What is typed, with which keys → who is asked. Where the first says that it has no such model, the next is tried,
+# unless the message names one.
+NEXT: dict[str, tuple[str, str, int, int]] = {
+    "not named": ("a cat", "key", 1, 1),
+    "named": ("@grok a cat", "key", 1, 0),
+    "without a key": ("a cat", "", 0, 1),
+    "named, without a key": ("@grok a cat", "", 0, 0),
+}
+
+
+@pytest.mark.parametrize("name", NEXT)
+async def test_who_names_a_backend_means_it(name: str, room: Any) -> None:
+    text, keys, first, second = NEXT[name]
+    one = await room(keys=keys, veo_keys="k", fallback=["veo", "grok"])
+    one.backend.default = Misconfigured("model")
+    await one.say("video", text, PICTURE)
+    await one.idle()
+    assert (len(one.backend.creates), len(one.veo.creates)) == (first, second)
+    assert one.videos() == second
+    assert len(one.words()) == 1 - second, "the failure is told where it is the end"
 
 
 # ---- lists ----
@@ -558,21 +931,29 @@ async def test_a_video_that_needs_the_key_is_named_not_linked(room: Any) -> None
 
 # ---- help ----
 
-ABLE: dict[str, tuple[Capabilities, list[str]]] = {
-    "needs a picture, nothing to choose": (FIXED, ["able_picture", "able_fixed"]),
-    "works without": (Capabilities(durations=(6, 10), resolutions=("480p",)), ["able_text"]),
+# What a model can do → what is said of it, in keys; and the choices.
+ABLE: dict[str, tuple[Capabilities, list[str], list[str]]] = {
+    "needs a picture, nothing to choose": (FIXED, ["able_image"], []),
+    "works without": (
+        Capabilities(durations=(6, 10), resolutions=("480p",)),
+        ["able_text", "able_image"],
+        ["6 10", "480p"],
+    ),
+    "everything": (VEO, ["able_text", "able_image", "able_frames", "able_references"], ["16:9 9:16"]),
 }
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", ABLE)
 async def test_help(name: str, language: Language, room: Any) -> None:
-    can, keys = ABLE[name]
+    can, modes, choices = ABLE[name]
     one = await room(language, can, presets=["a:b"], max_running_jobs=7)
     [answer] = await one.say("help")
-    for said in ("@grok", "m-1", "7", *(one.texts.say(key) for key in keys)):
+    listed = one.texts.say("comma").join(one.texts.say(mode, most=can.references) for mode in modes)
+    for said in ("@grok", "m-1", "7", one.texts.say("able_from", modes=listed), *choices):
         assert said in answer
-    assert ("6 10" in answer) == (can.durations == (6, 10))
+    assert (one.texts.say("able_fixed") in answer) == (not choices)
+    assert ("3" in answer) == (can.references == 3)
 
 
 async def test_the_english_answers_are_english(room: Any) -> None:
@@ -586,6 +967,9 @@ async def test_the_english_answers_are_english(room: Any) -> None:
         ("cancel", "x"),
         ("resend", ""),
         ("presets", ""),
+        ("models", ""),
+        ("references", ""),
+        ("references", "x"),
     ):
         for answer in await one.say(command, text):
             rest = re.sub(r"/?[\u4e00-\u9fff]+", "", answer) if "/" in answer else answer

@@ -1147,6 +1147,32 @@ async def test_a_ticket_keeps_its_place(tmp_path: Path) -> None:
             assert (await world.over(job)).state is S.DELIVERED
 
 
+async def test_who_waits_does_not_slip_in_between_create_and_ticket(tmp_path: Path) -> None:
+    async with worlds(tmp_path, max_running_jobs=1) as world:
+        asked, watching, let_go = Gate(), asyncio.Event(), asyncio.Event()
+
+        async def ticket() -> str:
+            await asked()
+            return "ticket:1"
+
+        async def hold(_: float) -> None:
+            watching.set()
+            await let_go.wait()
+
+        world.veo.steps.append(ticket)
+        first = await world.order(backend="veo")
+        await asked.reached.wait()
+        second = await world.order()
+        world.on_sleep = hold
+        asked.let_go.set()
+        await watching.wait()
+        await asyncio.sleep(0.02)
+        assert world.backend.creates == []
+        let_go.set()
+        for job in (first, second):
+            assert (await world.over(job)).state is S.DELIVERED
+
+
 async def test_what_is_resumed_does_not_wait(tmp_path: Path) -> None:
     """Three tickets and one place, as after a smaller number was saved: all are watched, and nothing new begins."""
     async with worlds(tmp_path, max_running_jobs=3) as world:
@@ -1266,7 +1292,7 @@ async def test_who_cannot_do_it_is_passed_over(name: str, world: World) -> None:
     )
     assert isinstance(order, Job)
     job = await world.over(await world.runner.launch(order, await world.references.keep("j", [picture()])))
-    assert (job.state, job.backend) == (S.DELIVERED, "veo")
+    assert (job.state, job.backend, job.fallbacks) == (S.DELIVERED, "veo", ())
     assert useless.creates == []
     assert world.veo.requests[0].references[0].role is Role.FIRST_FRAME
 

@@ -10,6 +10,8 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
+from email import message_from_bytes
+from email.message import Message
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pytest
 
 from core import transport as module
 from core.errors import Failure, Misconfigured, Retryable, UnknownCharge, UpstreamFailed
-from core.transport import MB, Answer, Body, DataUrl, Transport, Trust, retry_after
+from core.transport import MB, Answer, Attachment, Base64, Body, DataUrl, Transport, Trust, retry_after
 from tests.internet import PUBLIC, Internet
 from tests.scripted_server import HANG, KEEP, READ, RESET, UNREAD, Act, ScriptedServer, Step, answer, drip
 from tests.tiny_socks import TinySocks
@@ -85,6 +87,100 @@ async def test_a_file_becomes_base64_across_block_borders(name: str, tmp_path: P
     head, _, coded = json.loads(sent)["image"].partition(",")
     assert head == "data:image/png;base64"
     assert base64.b64decode(coded, validate=True) == PICTURES[name]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+async def test_a_file_as_bare_base64(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    path.write_bytes(PICTURES[name])
+    body = Body.of_json({"image": {"bytesBase64Encoded": Base64(path), "mimeType": "image/png"}, "again": Base64(path)})
+    sent = b"".join([piece async for piece in body.stream()])
+    assert len(sent) == body.length()
+    value = json.loads(sent)
+    assert value["image"]["mimeType"] == "image/png"
+    for coded in (value["image"]["bytesBase64Encoded"], value["again"]):
+        assert base64.b64decode(coded, validate=True) == PICTURES[name]
+
+
+def form_of(content_type: str, sent: bytes) -> list[tuple[str, str | None, str | None, bytes]]:
+    """Name, file name, media type and content of each field, as a parser that is not ours reads them."""
+    whole = message_from_bytes(f"Content-Type: {content_type}\r\n\r\n".encode() + sent)
+    assert whole.get_content_type() == "multipart/form-data"
+    assert not whole.defects
+    fields = []
+    for part in whole.get_payload():
+        assert isinstance(part, Message)
+        content = part.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        name = part.get_param("name", header="content-disposition")
+        fields.append((str(name), part.get_filename(), part["Content-Type"], content))
+    return fields
+
+
+@pytest.mark.parametrize("name", PICTURES)
+async def test_a_form_with_files(name: str, tmp_path: Path) -> None:
+    """Fields of one name stay in their order; a file's name follows its type, because some upstreams go by it."""
+    path, content = tmp_path / "1.raw", PICTURES[name]
+    path.write_bytes(content)
+    body = Body.of_form(
+        [
+            ("model", "sora-2"),
+            ("prompt", '猫が走る 🐈 --x\r\n\r\n"y"'),
+            ("image", Attachment(path, "image/png")),
+            ("image", Attachment(path, "image/jpeg")),
+            ("empty", ""),
+        ]
+    )
+    sent = b"".join([piece async for piece in body.stream()])
+    assert len(sent) == body.length()
+    assert form_of(body.content_type, sent) == [
+        ("model", None, None, b"sora-2"),
+        ("prompt", None, None, '猫が走る 🐈 --x\r\n\r\n"y"'.encode()),
+        ("image", "picture.png", "image/png", content),
+        ("image", "picture.jpg", "image/jpeg", content),
+        ("empty", None, None, b""),
+    ]
+
+
+async def test_half_an_emoji_in_a_form() -> None:
+    body = Body.of_form([("prompt", "a \ud83d b")])
+    [(_, _, _, content)] = form_of(body.content_type, b"".join([piece async for piece in body.stream()]))
+    assert content == b"a ? b"
+
+
+def test_no_two_forms_have_the_same_border() -> None:
+    """A prompt that repeats the border of an answer it saw must not end the form."""
+    assert Body.of_form([("a", "b")]).content_type != Body.of_form([("a", "b")]).content_type
+
+
+KINDS_OF_BODY: dict[str, Callable[[Path], Body]] = {
+    "data URL": lambda path: Body.of_json({"image": DataUrl(path, "image/png")}),
+    "base64": lambda path: Body.of_json({"image": Base64(path)}),
+    "form": lambda path: Body.of_form([("image", Attachment(path, "image/png"))]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_BODY)
+async def test_no_picture_is_ever_whole_in_memory(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    path.write_bytes(b"x" * 3_000_000)
+    body = KINDS_OF_BODY[kind](path)
+    pieces = [len(piece) async for piece in body.stream()]
+    assert sum(pieces) == body.length() >= 3_000_000
+    assert max(pieces) <= 300_000
+
+
+async def test_a_form_arrives_as_a_form(tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    path.write_bytes(b"\r\n--x\r\n" * 50_000)
+    body = Body.of_form([("prompt", "a cat"), ("input_reference", Attachment(path, "image/png"))])
+    async with ScriptedServer([HELLO]) as server:
+        await create(server.url, body=body)
+        [request] = server.requests
+    assert request.headers["content-length"] == str(len(request.body)) == str(body.length())
+    assert "transfer-encoding" not in request.headers
+    [prompt, picture] = form_of(request.headers["content-type"], request.body)
+    assert (prompt[3], picture[3]) == (b"a cat", path.read_bytes())
 
 
 PROMPTS = [
@@ -761,6 +857,46 @@ async def test_socks_is_not_asked_for_private_hosts(internet: Internet) -> None:
             with pytest.raises(UpstreamFailed, match="private_address"):
                 await fetch(transport, f"http://{host}:{target.port}/v.mp4")
         assert proxy.asked == []
+
+
+# Links of pictures → whether others can fetch them.
+FETCHABLE: dict[str, bool] = {
+    "https://img.example.com/a.jpg": True,
+    "http://img.example.com:8080/a.jpg?sig=%2F": True,
+    f"https://{PUBLIC}/a.jpg": True,
+    "https://only-the-proxy-knows.example.com/a.jpg": True,  # as far as can be told from here
+    "https://tun.example.com/a.jpg": True,  # a TUN proxy's made-up address stands for a real one
+    "https://nas.example.com/a.jpg": False,
+    "https://both.example.com/a.jpg": False,
+    "http://gateway.example.com:3000/a.jpg": False,  # ours to ask, and nobody else's to reach
+    "http://192.168.1.9:3000/a.jpg": False,
+    "http://127.0.0.1/a.jpg": False,
+    "http://[::1]/a.jpg": False,
+    "http://[fd00::1]/a.jpg": False,
+    "http://198.18.0.7/a.jpg": False,
+    "http://localhost/a.jpg": False,
+    "http://nas/a.jpg": False,
+    "file:///etc/passwd": False,
+    "ftp://img.example.com/a.jpg": False,
+    "data:image/png;base64,AAAA": False,
+    "base64://AAAA": False,
+    "/a.jpg": False,
+    "http://": False,
+    "http://[": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("proxy", ["", "http://proxy.example.com:8080"])
+async def test_whether_others_can_fetch_a_link(proxy: str, internet: Internet) -> None:
+    internet["img.example.com"] = PUBLIC
+    internet["nas.example.com"] = internet["gateway.example.com"] = internet["nas"] = "192.168.1.9"
+    internet["both.example.com"] = [[PUBLIC, "10.0.0.1"]]
+    internet["tun.example.com"] = "198.18.0.7"
+    trust = Trust.of(["http://gateway.example.com:3000", "http://192.168.1.9:3000"])
+    async with opened(trust, proxy) as transport:
+        assert {link: await transport.is_public(link) for link in FETCHABLE} == FETCHABLE
+    assert internet.connected == [], "nothing is asked but the name"
 
 
 async def test_closing_twice_and_unopened() -> None:
