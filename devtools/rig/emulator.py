@@ -143,6 +143,7 @@ class Emulator:
             self.name,
             "create" if is_create else "poll",
             path=request.path_qs,
+            host=request.host,
             auth=request.headers.get("Authorization"),
             content_type=request.content_type,
             body=await _body(request) if is_create else dict(request.query),

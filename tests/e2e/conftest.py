@@ -20,9 +20,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 async def shared(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    """An AstrBot for the whole module; a module may set PANEL for other settings."""
-    video = getattr(request.module, "PANEL", {})
-    async with Rig(plugin_config=lambda rig: panel(rig, max_jobs_per_user=5, **video)) as rig:
+    """An AstrBot for the whole module; a module may set PANEL for other settings, and `sections` for more of them."""
+    video, more = getattr(request.module, "PANEL", {}), getattr(request.module, "sections", lambda rig: {})
+    async with Rig(plugin_config=lambda rig: panel(rig, max_jobs_per_user=5, **video) | more(rig)) as rig:
         yield await started(rig)
         assert rig.bot.egress() == [], "something left this machine"
         bad = [trace for trace in rig.bot.tracebacks() if "astrbot_plugin_gitee" in trace]
@@ -36,7 +36,8 @@ async def rig(shared: Rig) -> Rig:
     shared.qq.faults.clear()
     shared.tg.faults.clear()
     shared.qq.shares_filesystem = True
-    shared.up.grok.plan()
-    shared.up.grok.keys = None
-    shared.up.grok.default = ok(link(shared), delay=0.3)
+    for up in (shared.up.grok, shared.up.xai, shared.up.ve):
+        up.plan()
+        up.keys = None
+        up.default = ok(link(shared), delay=0.3)
     return shared
