@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -30,7 +31,7 @@ from core.keys import KeyRing
 from core.models import Role, State, VideoResult
 from core.orders import MODES, Orders, owner_of
 from core.references import ReferenceStore
-from core.texts import KEYS, Language, Texts
+from core.texts import KEYS, Language, Texts, settings_of
 from core.transport import MB, Transport, Trust
 from core.video_manager import VideoManager
 from core.words import COMMANDS
@@ -223,9 +224,17 @@ async def test_a_picture_is_needed(room: Any) -> None:
     await one.start()
 
 
-async def test_a_ledger_that_takes_nothing(room: Any) -> None:
+async def test_a_panel_saved_this_moment(room: Any) -> None:
     one = await room()
     await one.ledger.close()
+    assert await one.say("video", "1", PICTURE) == [one.texts.say("starting")]
+    assert await one.commands.tool(one.event(), "a cat", "auto", 0, "", "") == one.texts.say("starting")
+
+
+async def test_a_ledger_that_takes_nothing(room: Any) -> None:
+    one = await room()
+    with sqlite3.connect(one.folder / "jobs.db") as other:
+        other.execute("DROP TABLE jobs")
     for command in ("video", "jobs", "cancel", "resend"):
         assert await one.say(command, "1", PICTURE) == [one.texts.say("misconfigured.ledger")]
     assert await one.commands.tool(one.event(), "a cat", "auto", 0, "", "") == one.texts.say("misconfigured.ledger")
@@ -926,7 +935,7 @@ async def test_a_video_that_needs_the_key_is_named_not_linked(room: Any) -> None
     await one.idle()
     [answer] = one.words()
     assert "127.0.0.1:9" not in answer
-    assert one.texts.say("upstream_failed.private_address", host="127.0.0.1") in answer
+    assert one.texts.say("upstream_failed.private_address", host="127.0.0.1", **settings_of("grok")) in answer
 
 
 # ---- help ----

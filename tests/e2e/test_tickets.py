@@ -177,7 +177,7 @@ async def test_all_modes_on_webchat(rig: Rig, service: Service) -> None:
 
 
 async def test_a_link_that_others_can_fetch_goes_as_it_is(rig: Rig) -> None:
-    """The host puts the path of its copy into `url`; where a bridge names the link as `file`, too, it is still known."""
+    """The host puts its copy's path into `url`; where a bridge names the link as `file`, too, it is still known."""
     person = Person(rig)
     public = rig.files.put("public.png", Serve(make_png(), content_type="image/png"), host="cdn.rig.test")
     await rig.qq.group(
