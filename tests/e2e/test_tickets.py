@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import itertools
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -177,15 +178,12 @@ async def test_all_modes_on_webchat(rig: Rig, service: Service) -> None:
 
 
 async def test_a_link_that_others_can_fetch_goes_as_it_is(rig: Rig) -> None:
-    """The host puts its copy's path into `url`; where a bridge names the link as `file`, too, it is still known."""
+    """The host replaces a picture's link by the path of its copy: only where it got none the link is still known."""
     person = Person(rig)
-    public = rig.files.put("public.png", Serve(make_png(), content_type="image/png"), host="cdn.rig.test")
-    await rig.qq.group(
-        "/视频 @veo public link",
-        onebot.image(public, file=public),
-        user=60_000 + person.number,
-        group=70_000 + person.number,
-    )
+    good = Serve(make_png(), content_type="image/png")
+    public = rig.files.put("public.png", Serve(status=503), good, host="cdn.rig.test")
+    place = {"user": 60_000 + person.number, "group": 70_000 + person.number}
+    await rig.qq.group("/视频 @veo public link", onebot.image(public), **place)
     await person.gets_video()
     (create,) = creates(rig, "veo", "public link")
     assert create.data["body"]["images"] == [public]
@@ -553,3 +551,25 @@ async def test_done_while_nobody_looked(rig: Rig) -> None:
     await check_resumed(rig, jobs, mark)
     assert "没有做成" in await sad.hears("❌")
     assert len(creates(rig, "veo", "failed meanwhile")) == 1
+
+
+async def test_where_the_host_is_public_pictures_go_as_links(rig: Rig) -> None:
+    """With `callback_api_base` the upstream fetches the picture from the host, once."""
+    await rig.bot.stop()
+    config = json.loads((rig.bot.data / "cmd_config.json").read_text("utf-8-sig"))
+    rig.bot.write_config(config | {"callback_api_base": rig.bot.url})
+    await rig.boot()
+    person = Person(rig)
+    await person.say("/视频 @veo by links", "red", "green")
+    await person.gets_video()
+    (create,) = creates(rig, "veo", "by links")
+    links = create.data["body"]["images"]
+    assert len(links) == 2
+    async with rig.hosts.session() as http:
+        for away, colour in zip(links, ("red", "green"), strict=True):
+            async with http.get(away) as answer:
+                assert answer.status == 200
+                data = await answer.read()
+            assert colour_of("data:image/png;base64," + base64.b64encode(data).decode()) == colour
+            async with http.get(away) as answer:
+                assert answer.status != 200, "a link for one use"
