@@ -174,7 +174,7 @@ class Orders:
         most, roles = MODES[mode]
         if most == 0:
             return _Pictures([])
-        if not only_kept and (found := await find_images(event, mentioned=True, sender=False)):
+        if not only_kept and (found := await find_images(event, mentioned=True, sender=False, links=can.links)):
             return _Pictures((await sources_of(found))[:most])
         kept, _ = await self._kept.of(owner_of(event))
         if kept:

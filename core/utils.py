@@ -32,11 +32,13 @@ class Found:
     Attributes:
         avatar: it is only somebody's portrait.
         sender: the sender's own, for want of anything else.
+        link: where it stands in the net; the host keeps only its own copy's path.
     """
 
     image: Image
     avatar: bool = False
     sender: bool = False
+    link: str = ""
 
 
 async def get_images_from_event(event: AstrMessageEvent, include_avatar: bool = True) -> list[Image]:
@@ -48,17 +50,22 @@ async def get_images_from_event(event: AstrMessageEvent, include_avatar: bool = 
     return [found.image for found in await find_images(event, mentioned=include_avatar, sender=include_avatar)]
 
 
-async def find_images(event: AstrMessageEvent, *, mentioned: bool, sender: bool) -> list[Found]:
+async def find_images(event: AstrMessageEvent, *, mentioned: bool, sender: bool, links: bool = False) -> list[Found]:
     """As `get_images_from_event`, telling avatars from pictures.
 
     Args:
         mentioned: the avatars of people the message names count, in addition.
         sender: the sender's avatar counts where there is nothing else.
+        links: also find out where the pictures stand in the net, where the platform tells.
     """
     chain = event.get_messages()
-    quoted = [image for reply in chain if isinstance(reply, Reply) for image in await _quoted_images(event, reply)]
+    found: list[Found] = []
+    for reply in (part for part in chain if isinstance(part, Reply)):
+        images = await _quoted_images(event, reply)
+        segments = (await _ask(event, "get_msg", message_id=_number(reply.id))).get("message") if links else None
+        found += _linked(images, _links_in_segments(segments))
     own = await _images_of(event, [part for part in chain if not isinstance(part, Reply)])
-    found = [Found(image) for image in (*quoted, *own)]
+    found += _linked(own, _own_links(event) if links else [])
     if mentioned:
         for person in _mentioned(event):
             found += [Found(image, avatar=True) for image in await _avatar(event, person)]
@@ -87,7 +94,7 @@ async def sources_of(found: Iterable[Found]) -> list[Path | bytes | Reference]:
         refs = [ref for ref in (one.image.url, one.image.file, one.image.path) if ref]
         local = next((path for path in map(_local, refs) if os.path.isfile(path)), None)
         local = local or await _fetched_by_host(one)
-        link = next((ref for ref in refs if ref.startswith(("http://", "https://"))), "")
+        link = next((ref for ref in (*refs, one.link) if ref.startswith(("http://", "https://"))), "")
         if _BOT_TOKEN.search(link):
             link = ""
         if link:
@@ -177,6 +184,30 @@ async def _images_in_segments(event: AstrMessageEvent, segments: Any, depth: int
         elif segment.get("type") == "node":
             images += await _images_in_segments(event, data.get("content"), depth + 1)
     return images
+
+
+def _linked(images: list[Image], links: list[str]) -> list[Found]:
+    """Images with their links; where their numbers differ, nobody knows which is whose."""
+    paired = links if len(links) == len(images) else [""] * len(images)
+    return [Found(image, link=link) for image, link in zip(images, paired, strict=True)]
+
+
+def _own_links(event: AstrMessageEvent) -> list[str]:
+    """Where the pictures of the message itself stand, as its platform delivered it."""
+    raw: Any = event.message_obj.raw_message
+    match event.get_platform_name():
+        case "aiocqhttp" if isinstance(raw, dict):
+            return _links_in_segments(raw.get("message"))
+        case "discord":
+            files = getattr(raw, "attachments", None) or []
+            return [file.url for file in files if str(file.content_type).startswith("image/")]
+    return []
+
+
+def _links_in_segments(segments: Any) -> list[str]:
+    """The pictures' links in a OneBot message."""
+    pictures = (one.get("data") for one in _objects(segments) if one.get("type") == "image")
+    return [str(data.get("url") or "") for data in _objects([*pictures])]
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

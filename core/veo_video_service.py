@@ -63,8 +63,8 @@ _NAMES = {own.replace("veo", "veo-", 1): own for own in _OWN} | {
 _RATIOS = ("16:9", "9:16")
 _ENDINGS = ("", "-frames", "-components")
 # How some sites spell veo3.1 (upstreams.md §4); its siblings' names nobody has recorded.
-_ELSEWHERE = Capabilities(last_frame=True, durations=(), aspect_ratios=_RATIOS, resolutions=())
-_OTHER = Capabilities(last_frame=True, references=9)  # not ours to know: the upstream says what it takes
+_ELSEWHERE = Capabilities(last_frame=True, links=True, durations=(), aspect_ratios=_RATIOS, resolutions=())
+_OTHER = Capabilities(last_frame=True, references=9, links=True)  # not ours to know: the upstream says what it takes
 
 
 def own_name(model: str) -> str:
@@ -98,6 +98,7 @@ def _capabilities(model: str) -> Capabilities:
         first_frame=Mode.IMAGE in able,
         last_frame=Mode.FRAMES in able,
         references=3 if Mode.REFERENCES in able else 0,
+        links=True,
         durations=(),
         aspect_ratios=() if own.startswith("veo2") else _RATIOS,
         resolutions=(),

@@ -139,6 +139,44 @@ async def test_what_the_bridge_is_asked_for(name: str) -> None:
     assert first[1]["self_id"] == 10000, "an adapter with several accounts refuses a call that names none"
 
 
+LOCAL = Image(file="/tmp/host/copy.jpg", path="/tmp/host/copy.jpg", url="/tmp/host/copy.jpg")
+A, B, Q = (f"https://img.example.com/{name}.jpg" for name in "abq")
+
+# Chain, the message as it came, what a quote's message is → the links of its pictures.
+LINKS: dict[str, tuple[list[Any], list[dict[str, Any]], list[dict[str, Any]], list[str]]] = {
+    "its own": ([LOCAL, Plain("x"), LOCAL], [segment("a"), {"type": "text"}, segment("b")], [], [A, B]),
+    "a quoted one before its own": ([Reply(id="55", chain=[LOCAL]), LOCAL], [segment("a")], [segment("q")], [Q, A]),
+    "fewer than there are: whose is it?": ([LOCAL, LOCAL], [segment("a")], [], ["", ""]),
+    "none is named": ([LOCAL], [{"type": "image", "data": {"file": "x"}}], [], [""]),
+    "a quote that is gone": ([Reply(id="55", chain=[LOCAL])], [], [], [""]),
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+async def test_where_pictures_stand_in_the_net(name: str) -> None:
+    chain, raw, quoted, expected = LINKS[name]
+    chat = Chat()
+    chat.client.answers = {"get_msg": {"message": quoted}}
+    event = chat.event(*chain)
+    event.message_obj.raw_message = {"message": raw}
+    found = await find_images(event, mentioned=False, sender=False, links=True)
+    assert [one.link for one in found] == expected
+    asked = len(chat.client.calls)
+    unasked = await find_images(event, mentioned=False, sender=False)
+    assert [one.link for one in unasked] == [""] * len(expected)
+    assert len(chat.client.calls) == asked, "nobody is asked for links that nobody wants"
+
+
+async def test_discord_keeps_its_links() -> None:
+    event = Chat("discord").event(LOCAL)
+    files = [SimpleNamespace(url=A, content_type="image/png"), SimpleNamespace(url=B, content_type="text/plain")]
+    event.message_obj.raw_message = SimpleNamespace(attachments=files)
+    [found] = await find_images(event, mentioned=False, sender=False, links=True)
+    assert found.link == A
+    [source] = await sources_of([found])
+    assert source == Reference(url=A)
+
+
 async def test_forwards_without_end_are_followed_for_a_while() -> None:
     chat = Chat()
 

@@ -106,7 +106,7 @@ def test_length_and_size_are_fixed_and_the_ratio_is_the_later_ones(model: str) -
 
 
 def test_what_a_stranger_can_do_is_not_ours_to_know() -> None:
-    assert capabilities("sora-2-hd") == Capabilities(last_frame=True, references=9)
+    assert capabilities("sora-2-hd") == Capabilities(last_frame=True, references=9, links=True)
 
 
 # ---- what is sent ----
