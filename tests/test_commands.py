@@ -23,7 +23,7 @@ from core.config import Settings
 from core.delivery import Delivery
 from core.emoji_feedback import EmojiFeedback
 from core.errors import BadInput, Misconfigured, Refused, Why
-from core.job_ledger import JobLedger
+from core.job_ledger import JobLedger, LedgerFailed
 from core.job_runner import JobRunner
 from core.kept_references import LIFE, MOST, KeptReferences
 from core.keys import KeyRing
@@ -225,8 +225,8 @@ async def test_a_picture_is_needed(room: Any) -> None:
 
 async def test_a_ledger_that_takes_nothing(room: Any) -> None:
     one = await room()
-    await one.ledger.close()
-    for command in ("video", "jobs", "cancel", "resend"):
+    one.ledger._commit = lambda works: [LedgerFailed("No space left on device")] * len(works)
+    for command in ("video", "jobs", "cancel", "resend", "models"):
         assert await one.say(command, "1", PICTURE) == [one.texts.say("misconfigured.ledger")]
     assert await one.commands.tool(one.event(), "a cat", "auto", 0, "", "") == one.texts.say("misconfigured.ledger")
 
@@ -926,7 +926,7 @@ async def test_a_video_that_needs_the_key_is_named_not_linked(room: Any) -> None
     await one.idle()
     [answer] = one.words()
     assert "127.0.0.1:9" not in answer
-    assert one.texts.say("upstream_failed.private_address", host="127.0.0.1") in answer
+    assert one.texts.say("upstream_failed.private_address", host="127.0.0.1", server="video.server_url") in answer
 
 
 # ---- help ----
