@@ -226,8 +226,8 @@ async def test_a_picture_is_needed(room: Any) -> None:
 async def test_a_ledger_that_takes_nothing(room: Any) -> None:
     one = await room()
     one.ledger._commit = lambda works: [LedgerFailed("No space left on device")] * len(works)
-    for command in ("video", "jobs", "cancel", "resend", "models"):
-        assert await one.say(command, "1", PICTURE) == [one.texts.say("misconfigured.ledger")]
+    for command, text in (("video", "1"), ("jobs", "1"), ("cancel", "1"), ("resend", "1"), ("models", "")):
+        assert await one.say(command, text, PICTURE) == [one.texts.say("misconfigured.ledger")]
     assert await one.commands.tool(one.event(), "a cat", "auto", 0, "", "") == one.texts.say("misconfigured.ledger")
 
 
