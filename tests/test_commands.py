@@ -13,7 +13,7 @@ from typing import Any
 
 import PIL.Image
 import pytest
-from astrbot.api.message_components import At, Image, Plain
+from astrbot.api.message_components import At, Image, Plain, Reply
 
 from core import orders as module
 from core.backends import Configured, configured
@@ -524,6 +524,26 @@ async def test_pictures_come_one_after_the_other(room: Any) -> None:
     [request] = one.backend.requests
     assert widths(request.references) == [110, 100]
     assert [reference.role for reference in request.references] == [F, L]
+
+
+async def test_quoted_pictures_and_people_s_portraits_are_kept_too(room: Any) -> None:
+    """In this order; a portrait is only a link so far, so there is nothing of it to show."""
+    one = await room()
+    chain = [At(qq="7", name="n"), *sized(110), Reply(id="1", chain=sized(100))]
+    assert await one.say("references", "@n(7) 参考", *chain) == [one.texts.say("kept", count=3)]
+    kept, _ = await one.kept.of(owner_of(one.event()))
+    assert [(bool(reference.path), reference.avatar) for reference in kept] == [
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
+    assert widths(kept[:2]) == [100, 110]
+    assert len(await one.say("references", "show")) == 4
+
+
+async def test_the_sender_s_portrait_is_not_kept_for_want_of_a_picture(room: Any) -> None:
+    one = await room()
+    assert await one.say("references", "首帧") == [one.texts.say("kept_none")]
 
 
 async def test_whose_pictures_are_used(room: Any) -> None:
