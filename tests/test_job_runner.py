@@ -43,7 +43,7 @@ from core.references import ReferenceStore
 from core.transport import MB, Transport, Trust
 from core.veo_video_service import VeoVideoService
 from core.video_manager import VideoManager
-from tests.scripted_backend import CLIP, INLINE, Gate, Look, ScriptedBackend, Step, TicketingBackend
+from tests.scripted_backend import CLIP, INLINE, NO_ADDRESS, Gate, Look, ScriptedBackend, Step, TicketingBackend
 from tests.scripted_server import HANG, RESET, Act, ScriptedServer, answer
 from tests.until import until
 
@@ -1100,10 +1100,16 @@ MOVED: dict[str, tuple[str, str, tuple[str, str] | None]] = {
         ("key3", "http://tickets.example"),
     ),
     "both are new: no new key to the old address, no old ticket to the new": ("key9", "http://new.example", None),
+    "the address is none any more": ("key3", NO_ADDRESS, ("key3", "http://tickets.example")),
+}
+OPEN = {
+    "the address is none any more": pytest.mark.xfail(
+        strict=True, reason="the panel's address is read before the ticket's own, so no look ever leaves"
+    )
 }
 
 
-@pytest.mark.parametrize("name", MOVED)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=OPEN.get(name, ())) for name in MOVED])
 async def test_a_ticket_is_asked_for_where_it_was_given(name: str, world: World) -> None:
     keys, root, asked = MOVED[name]
     job, _ = await watched(world)
