@@ -652,7 +652,7 @@ async def test_the_tool_says_what_pictures_are_for(name: str, room: Any) -> None
 async def test_the_tool_takes_kept_pictures_too(room: Any) -> None:
     one = await room(can=VEO)
     one.delivery._context.conversation_manager = SimpleNamespace(get_curr_conversation_id=_nothing)
-    await one.say("references", "尾帧", *sized(100, 110))
+    await one.say("references", "尾帧", *sized(100, 110, 120))
     await one.commands.tool(one.event(), "a cat", "frames", 0, "", "")
     await one.idle()
     [request] = one.backend.requests
