@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from .capabilities import Capabilities
 from .config import Settings, UpstreamSettings
+from .errors import Misconfigured
 from .gemini_video_service import GeminiVideoService
 from .gitee_video_service import GiteeVideoService
 from .grok_video_service import GrokVideoService
@@ -87,7 +88,11 @@ class Configured:
         Returns:
             The backend at the address where the job was made, and its key; another key only at the same address.
         """
-        if not job.root or not self.again or job.root == self.backend.root:
+        try:
+            here = self.again is None or job.root in ("", self.backend.root)
+        except Misconfigured:
+            here = False  # what stands in the panel now is no address
+        if here or self.again is None:
             return self.backend, self.keys.find(job.key_mark) or self.keys.next()
         return self.again(job.root), self.keys.find(job.key_mark)
 

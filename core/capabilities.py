@@ -28,9 +28,9 @@ class Capabilities:
         first_frame, last_frame: takes a picture to begin with, and another to end with.
         references: how many pictures it takes as references; 0 = none.
         first_of_many: of more pictures than it takes it uses the first, instead of refusing them.
-        links: it would rather have a picture's public link than the picture.
         durations: seconds it offers; None = unknown, anything is passed on; empty = fixed, cannot be chosen.
         aspect_ratios, resolutions: likewise.
+        links: it would rather have a picture's public link than the picture.
         siblings: the model that takes over in a mode that this one lacks.
     """
 
@@ -39,10 +39,10 @@ class Capabilities:
     last_frame: bool = False
     references: int = 0
     first_of_many: bool = False
-    links: bool = False
     durations: tuple[int, ...] | None = None
     aspect_ratios: tuple[str, ...] | None = None
     resolutions: tuple[str, ...] | None = None
+    links: bool = False
     siblings: Mapping[Mode, str] = field(default_factory=dict)
 
     @property

@@ -52,4 +52,5 @@ def _worth_looking(elapsed: float, past: list[float], interval: float) -> float:
         at = past[int(mark * len(past))] + apart / 2
         if at > elapsed + apart / 2:
             return at - elapsed
-    return min(max(apart, (elapsed - past[-1]) / 2), interval)
+    usual = past[int(_MARKS[-1] * len(past))]  # not the longest: one that a restart drew out is nothing to wait for
+    return min(max(apart, (elapsed - usual) / 2), interval)

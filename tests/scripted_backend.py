@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from core.capabilities import Capabilities
+from core.errors import Misconfigured
 from core.models import Pending, VideoRequest, VideoResult
 from devtools.rig.media import make_mp4
 
@@ -65,6 +66,9 @@ class ScriptedBackend:
         return step
 
 
+NO_ADDRESS = "not an address"
+
+
 class TicketingBackend(ScriptedBackend):
     """Answers creates by tickets, and each look by the next of its looks."""
 
@@ -75,6 +79,16 @@ class TicketingBackend(ScriptedBackend):
         self.looks: list[Look] = []
         self.last_look: Look = INLINE
         self.polls: list[tuple[str, str, str]] = []  # ticket, key, address
+
+    @property  # type: ignore[override]
+    def root(self) -> str:
+        if self._root == NO_ADDRESS:
+            raise Misconfigured("bad_address")
+        return self._root
+
+    @root.setter
+    def root(self, root: str) -> None:
+        self._root = root
 
     def at(self, root: str) -> Self:
         """The same upstream at another address; what happens there is noted here."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sqlite3
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -14,7 +13,7 @@ from typing import Any
 
 import PIL.Image
 import pytest
-from astrbot.api.message_components import At, Image, Plain
+from astrbot.api.message_components import At, Image, Plain, Reply
 
 from core import orders as module
 from core.backends import Configured, configured
@@ -24,14 +23,14 @@ from core.config import Settings
 from core.delivery import Delivery
 from core.emoji_feedback import EmojiFeedback
 from core.errors import BadInput, Misconfigured, Refused, Why
-from core.job_ledger import JobLedger
+from core.job_ledger import JobLedger, LedgerFailed
 from core.job_runner import JobRunner
 from core.kept_references import LIFE, MOST, KeptReferences
 from core.keys import KeyRing
 from core.models import Role, State, VideoResult
 from core.orders import MODES, Orders, owner_of
 from core.references import ReferenceStore
-from core.texts import KEYS, Language, Texts, settings_of
+from core.texts import KEYS, Language, Texts
 from core.transport import MB, Transport, Trust
 from core.video_manager import VideoManager
 from core.words import COMMANDS
@@ -233,10 +232,9 @@ async def test_a_panel_saved_this_moment(room: Any) -> None:
 
 async def test_a_ledger_that_takes_nothing(room: Any) -> None:
     one = await room()
-    with sqlite3.connect(one.folder / "jobs.db") as other:
-        other.execute("DROP TABLE jobs")
-    for command in ("video", "jobs", "cancel", "resend"):
-        assert await one.say(command, "1", PICTURE) == [one.texts.say("misconfigured.ledger")]
+    one.ledger._commit = lambda works: [LedgerFailed("No space left on device")] * len(works)
+    for command, text in (("video", "1"), ("jobs", "1"), ("cancel", "1"), ("resend", "1"), ("models", "")):
+        assert await one.say(command, text, PICTURE) == [one.texts.say("misconfigured.ledger")]
     assert await one.commands.tool(one.event(), "a cat", "auto", 0, "", "") == one.texts.say("misconfigured.ledger")
 
 
@@ -535,6 +533,26 @@ async def test_pictures_come_one_after_the_other(room: Any) -> None:
     assert [reference.role for reference in request.references] == [F, L]
 
 
+async def test_quoted_pictures_and_people_s_portraits_are_kept_too(room: Any) -> None:
+    """In this order; a portrait is only a link so far, so there is nothing of it to show."""
+    one = await room()
+    chain = [At(qq="7", name="n"), *sized(110), Reply(id="1", chain=sized(100))]
+    assert await one.say("references", "@n(7) 参考", *chain) == [one.texts.say("kept", count=3)]
+    kept, _ = await one.kept.of(owner_of(one.event()))
+    assert [(bool(reference.path), reference.avatar) for reference in kept] == [
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
+    assert widths(kept[:2]) == [100, 110]
+    assert len(await one.say("references", "show")) == 4
+
+
+async def test_the_sender_s_portrait_is_not_kept_for_want_of_a_picture(room: Any) -> None:
+    one = await room()
+    assert await one.say("references", "首帧") == [one.texts.say("kept_none")]
+
+
 async def test_whose_pictures_are_used(room: Any) -> None:
     """A message's own pictures, then one's own kept ones of the last ten minutes, and nobody else's."""
     one = await room(max_jobs_per_user=9)
@@ -641,7 +659,7 @@ async def test_the_tool_says_what_pictures_are_for(name: str, room: Any) -> None
 async def test_the_tool_takes_kept_pictures_too(room: Any) -> None:
     one = await room(can=VEO)
     one.delivery._context.conversation_manager = SimpleNamespace(get_curr_conversation_id=_nothing)
-    await one.say("references", "尾帧", *sized(100, 110))
+    await one.say("references", "尾帧", *sized(100, 110, 120))
     await one.commands.tool(one.event(), "a cat", "frames", 0, "", "")
     await one.idle()
     [request] = one.backend.requests
@@ -935,7 +953,7 @@ async def test_a_video_that_needs_the_key_is_named_not_linked(room: Any) -> None
     await one.idle()
     [answer] = one.words()
     assert "127.0.0.1:9" not in answer
-    assert one.texts.say("upstream_failed.private_address", host="127.0.0.1", **settings_of("grok")) in answer
+    assert one.texts.say("upstream_failed.private_address", host="127.0.0.1", server="video.server_url") in answer
 
 
 # ---- help ----

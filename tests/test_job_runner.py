@@ -44,7 +44,7 @@ from core.ticket_watch import LONGEST_PAUSE, MORE_LOOKS
 from core.transport import MB, Transport, Trust
 from core.veo_video_service import VeoVideoService
 from core.video_manager import VideoManager
-from tests.scripted_backend import CLIP, INLINE, Gate, Look, ScriptedBackend, Step, TicketingBackend
+from tests.scripted_backend import CLIP, INLINE, NO_ADDRESS, Gate, Look, ScriptedBackend, Step, TicketingBackend
 from tests.scripted_server import HANG, RESET, Act, ScriptedServer, answer
 from tests.until import until
 
@@ -1102,6 +1102,7 @@ MOVED: dict[str, tuple[str, str, tuple[str, str] | None]] = {
         ("key3", "http://tickets.example"),
     ),
     "both are new: no new key to the old address, no old ticket to the new": ("key9", "http://new.example", None),
+    "the address is none any more": ("key3", NO_ADDRESS, ("key3", "http://tickets.example")),
 }
 
 

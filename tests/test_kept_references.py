@@ -74,7 +74,8 @@ async def test_a_link_is_kept_as_a_link(shelf: Shelf) -> None:
 ROLES: dict[str, tuple[tuple[Role, ...], int, list[Role | None]]] = {
     "none": ((), 2, [None, None]),
     "one each": ((F, L), 2, [F, L]),
-    "the last one counts for the rest": ((R,), 3, [R, R, R]),
+    "the only one counts for all": ((R,), 3, [R, R, R]),
+    "the last one counts for the rest": ((F, L), 3, [F, L, L]),
     "more than there are pictures": ((F, L), 1, [F]),
 }
 

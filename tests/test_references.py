@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from core.errors import BadInput, Misconfigured
-from core.models import Reference
+from core.models import Reference, Role
 from core.references import ReferenceStore, normalise
 from core.transport import MB, Transport, Trust
 from tests.internet import PUBLIC, Internet
@@ -483,3 +483,38 @@ async def test_the_loop_goes_on_while_a_picture_is_worked_on(store: ReferenceSto
         await asyncio.sleep(0.005)
         longest = max(longest, loop.time() - begun)
     assert longest < (loop.time() - started) / 2
+
+
+# ---- files with a link, pictures that come later ----
+
+
+async def test_a_file_that_has_a_link_too_keeps_both(store: ReferenceStore, picture: Path) -> None:
+    """An upstream that fetches gets the link, and the file is there all the same."""
+    link = "https://img.example.com/a.png"
+    [kept] = await store.keep("job", [Reference(path=str(picture), url=link, role=Role.LAST_FRAME)])
+    picture.unlink()
+    [ready] = await store.prepare("job", [kept], 1)
+    assert (ready.url, ready.role) == (link, Role.LAST_FRAME)
+    assert ready.mime
+    assert Path(ready.path).exists()
+
+
+async def test_more_pictures_go_behind_those_that_are_there(store: ReferenceStore) -> None:
+    first = await store.keep("job", [b"a", b"b"])
+    second = await store.keep("job", [b"c"], first=3)
+    assert [Path(one.path).read_bytes() for one in (*first, *second)] == [b"a", b"b", b"c"]
+
+
+@pytest.mark.parametrize(("first", "left"), [(1, 0), (3, 2)])
+async def test_a_full_disk_takes_only_what_came_with_it(
+    first: int, left: int, store: ReferenceStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.keep("job", [b"a", b"b"])
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(Misconfigured, match="disk"):
+        await store.keep("job", [b"c"], first=first)
+    assert len(list((tmp_path / "references").rglob("*.raw"))) == left
