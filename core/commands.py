@@ -22,7 +22,7 @@ from .job_ledger import JobLedger, LedgerClosed, LedgerFailed, person_of
 from .job_runner import JobRunner
 from .kept_references import KeptReferences
 from .models import UNDER_WAY, Job, Role, State
-from .orders import MODES, Orders, owner_of
+from .orders import MODES, Orders, message_key, owner_of
 from .prompt import Typed, parameter, parse
 from .texts import Texts
 from .utils import find_images, sources_of, text_without_mentions
@@ -133,8 +133,9 @@ class Commands:
         order = parse(f"{others} {prompt}".strip(), self._settings.video.presets, self._backends)
         if dashes and not order.prompt:
             raise BadInput("kept_usage")
-        found = await find_images(event, mentioned=True, sender=False)
-        kept = await self._kept.add(owner, await sources_of(found), roles) if found else ()
+        found = await find_images(event, mentioned=True, sender=False, links=True)
+        message = message_key(event, "")
+        kept = await self._kept.add(owner, await sources_of(found), roles, message=message) if found else ()
         if dashes:
             return await self._orders.take(event, order, only_kept=True)
         return self._texts.say("kept", count=len(kept)) if found else await self._show_kept(event, owner)

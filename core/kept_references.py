@@ -6,7 +6,9 @@ On disk, because the panel may be saved in between; for ten minutes, because nob
 import asyncio
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,14 +34,16 @@ class KeptReferences:
     def __init__(self, folder: Path, store: ReferenceStore, clock: Callable[[], float] = time.time) -> None:
         self._folder, self._store, self._clock = folder, store, clock
         self._adding = asyncio.Lock()  # messages that come back to back must not forget each other's pictures
+        self._messages: deque[str] = deque(maxlen=200)
 
     async def add(
-        self, owner: str, sources: Sequence[Path | bytes | Reference], roles: Sequence[Role] = ()
+        self, owner: str, sources: Sequence[Path | bytes | Reference], roles: Sequence[Role] = (), *, message: str = ""
     ) -> tuple[Reference, ...]:
-        """Keep more pictures, behind those that are there.
+        """Keep more pictures, behind those that are there; a list that was used for a video begins anew.
 
         Args:
             owner: names the person and the conversation.
+            message: names the message; what a platform delivers twice is kept once.
             roles: what the pictures are for, in their order; the last one counts for the rest, too.
 
         Raises:
@@ -47,12 +51,16 @@ class KeptReferences:
             Misconfigured: the disk does not take them.
         """
         async with self._adding:
+            if message and message in self._messages:
+                return (await self.of(owner))[0]
+            self._messages.append(message)
             return await self._add(owner, sources, roles)
 
     async def _add(
         self, owner: str, sources: Sequence[Path | bytes | Reference], roles: Sequence[Role]
     ) -> tuple[Reference, ...]:
-        before, _ = await self.of(owner)
+        used = self._used(owner)
+        before = () if used.exists() else (await self.of(owner))[0]
         if len(before) + len(sources) > MOST:
             raise BadInput("kept_too_many", most=MOST)
         if not before:
@@ -62,6 +70,7 @@ class KeptReferences:
         now = (*before, *(replace(one, role=role) for one, role in zip(kept, wanted, strict=True)))
         try:
             await asyncio.to_thread(self._write, owner, now)
+            used.unlink(missing_ok=True)
         except OSError as error:
             raise Misconfigured("disk", f"{type(error).__name__}: {error.strerror}") from error
         return now
@@ -70,9 +79,15 @@ class KeptReferences:
         """What a person keeps, and for how many more seconds."""
         return await asyncio.to_thread(self._read, owner)
 
+    async def use(self, owner: str) -> None:
+        """Note that a video was made of them: they still serve another, but what is added begins a new list."""
+        with suppress(OSError):
+            self._used(owner).touch()
+
     async def clear(self, owner: str) -> None:
         """Forget a person's pictures."""
-        await asyncio.to_thread(self._list(owner).unlink, missing_ok=True)
+        for path in (self._list(owner), self._used(owner)):
+            path.unlink(missing_ok=True)
         await self._store.drop(_name(owner))
 
     async def sweep(self) -> None:
@@ -81,7 +96,7 @@ class KeptReferences:
         def alive() -> set[str]:
             lists = self._folder.glob("*.json") if self._folder.exists() else ()
             fresh = {path.stem for path in lists if self._left(path) > 0}
-            for path in self._folder.glob("*.json"):
+            for path in self._folder.glob("*.*"):
                 if path.stem not in fresh:
                     path.unlink(missing_ok=True)
             return fresh
@@ -90,6 +105,9 @@ class KeptReferences:
 
     def _list(self, owner: str) -> Path:
         return self._folder / f"{_name(owner)}.json"
+
+    def _used(self, owner: str) -> Path:
+        return self._list(owner).with_suffix(".used")
 
     def _left(self, path: Path) -> float:
         try:

@@ -95,6 +95,8 @@ class Orders:
             references = await self._references.keep(job.id, found.sources)
             notes += self._notes_on(found, self._roles(references, mode), job, can)
             launched = await self._runner.launch(job, self._roles(references, mode))
+            if found.kept:
+                await self._kept.use(owner_of(event))
         except Failure as failure:
             return self._texts.failed(job.number, failure.why, None, job.backend)
         except StaleJob:  # cancelled meanwhile

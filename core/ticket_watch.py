@@ -61,7 +61,7 @@ class TicketWatch:
         Args:
             past: how many seconds this model took lately.
             report: is told the percentage whenever the upstream names one.
-            overdue: is awaited before every look behind the deadline.
+            overdue: is awaited after every look behind the deadline.
 
         Raises:
             Refused, UpstreamFailed: there will be no video.
@@ -72,16 +72,17 @@ class TicketWatch:
         resumed = self._clock() - job.submitted_at > FIRST
         while True:
             elapsed = self._clock() - job.submitted_at
-            if elapsed > LIFE:
-                raise UnknownCharge("gave_up", ticket=job.ticket)
-            if elapsed >= configured.deadline:
-                await overdue()
             due = next_look(elapsed, interval=configured.interval, deadline=configured.deadline, past=past)
             await self._sleep(max(min(due, 3 * random.random()) if resumed else due, pause))
             resumed = False
             seen, key = await self._look(job, configured)
             if isinstance(seen, VideoResult):
                 return Seen(seen, key, looked_at)
+            # Only behind a look: after a long absence the video may be there.
+            if (elapsed := self._clock() - job.submitted_at) > LIFE:
+                raise UnknownCharge("gave_up", ticket=job.ticket)
+            if elapsed >= configured.deadline:
+                await overdue()
             if seen.finished:
                 more -= 1
                 if more < 0:

@@ -224,3 +224,19 @@ async def test_names_of_people_do_not_lead_anywhere(shelf: Shelf) -> None:
         await shelf.kept.add(owner, [b"a"])
         assert await shelf.contents(owner) == [b"a"]
     assert {path.parent.parent for path in shelf.folder.rglob("*.raw")} == {shelf.folder / "kept"}
+
+
+async def test_what_was_used_serves_again_but_an_addition_begins_anew(shelf: Shelf) -> None:
+    await shelf.kept.add(ME, [b"a", b"b"])
+    await shelf.kept.use(ME)
+    assert await shelf.contents() == [b"a", b"b"]
+    await shelf.kept.add(ME, [b"c"])
+    assert await shelf.contents() == [b"c"]
+    await shelf.kept.add(ME, [b"d"])
+    assert await shelf.contents() == [b"c", b"d"]
+
+
+async def test_a_message_delivered_twice_is_kept_once(shelf: Shelf) -> None:
+    for message in ("m1", "m1", "m2"):
+        await shelf.kept.add(ME, [message.encode()], message=message)
+    assert await shelf.contents() == [b"m1", b"m2"]
