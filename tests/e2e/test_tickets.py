@@ -178,9 +178,10 @@ async def test_all_modes_on_webchat(rig: Rig, service: Service) -> None:
 
 
 async def test_a_link_that_others_can_fetch_goes_as_it_is(rig: Rig) -> None:
-    """The host replaces a picture's link by the path of its copy; the message still names it."""
+    """The host replaces a picture's link by the path of its copy; the message as it came still has it."""
     person = Person(rig)
-    public = rig.files.put("public.png", Serve(make_png(), content_type="image/png"), host="cdn.rig.test")
+    good = Serve(make_png(), content_type="image/png")
+    public = rig.files.put("public.png", good, host="cdn.rig.test")
     place = {"user": 60_000 + person.number, "group": 70_000 + person.number}
     await rig.qq.group("/视频 @veo public link", onebot.image(public), **place)
     await person.gets_video()
