@@ -509,14 +509,19 @@ async def test_a_saved_panel_loses_no_ticket(rig: Rig) -> None:
 
 
 async def test_a_ticket_is_asked_after_where_it_was_given(rig: Rig) -> None:
-    """The panel leads to another address now, and names other keys first."""
+    """The panel leads elsewhere now, names no private address any more, and other keys first."""
     jobs = await begun(rig, "moved", delay=5)
-    other = {"base_url": rig.up.ve.public_base, "api_key": "sk-rig-v3\nsk-rig-v2\nsk-rig-v1"}
-    async with panel_with(rig, veo=other, xai={"api_key": "sk-rig-x3\nsk-rig-x2\nsk-rig-x1"}):
+    changes = {
+        "video": {"server_url": rig.up.grok.public_base},
+        "veo": {"base_url": rig.up.ve.public_base, "api_key": "sk-rig-v3\nsk-rig-v2\nsk-rig-v1"},
+        "xai": {"base_url": rig.up.xai.public_base, "api_key": "sk-rig-x3\nsk-rig-x2\nsk-rig-x1"},
+    }
+    async with panel_with(rig, **changes):
         mark = rig.timeline.mark()
         await check_resumed(rig, jobs, mark)
-        hosts = {look.data["host"] for look in rig.up.ve.polls(mark, jobs[0][3])}
-        assert hosts == {f"127.0.0.1:{rig.up.port}"}
+        for service, _, _, ticket in jobs:
+            looks = up(rig, service).polls(mark, ticket)
+            assert {look.data["host"] for look in looks} == {f"127.0.0.1:{rig.up.port}"}
 
 
 # ---- crashes ----
