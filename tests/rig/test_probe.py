@@ -13,7 +13,6 @@ from devtools.rig import DashboardError, Rig, Serve, call_tool, make_mp4, make_p
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("probe")]
 MP4 = make_mp4(seed=1)
-from tests.until import until
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +132,7 @@ async def test_telegram_refuses_51_mb(probe: Rig) -> None:
     diary, big, mark = Diary(probe), pad_mp4(probe.root / "big.mp4", MP4, 51 * 1024**2), probe.bot.log_mark()
     await probe.tg.message(f"/rig_send video {big}")
     assert "Request Entity Too Large" in await diary.wait("send failed")
-    await until(lambda: any("\ntelegram.error" in trace for trace in probe.bot.tracebacks(mark)))
+    await until(lambda: [trace for trace in probe.bot.tracebacks(mark) if "\ntelegram.error" in trace], 5.0)
 
 
 async def test_a_lost_telegram_answer_is_an_exception_after_5_s(probe: Rig, mp4: Path) -> None:
