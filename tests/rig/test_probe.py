@@ -132,7 +132,11 @@ async def test_telegram_refuses_51_mb(probe: Rig) -> None:
     diary, big, mark = Diary(probe), pad_mp4(probe.root / "big.mp4", MP4, 51 * 1024**2), probe.bot.log_mark()
     await probe.tg.message(f"/rig_send video {big}")
     assert "Request Entity Too Large" in await diary.wait("send failed")
-    await until(lambda: [trace for trace in probe.bot.tracebacks(mark) if "\ntelegram.error" in trace], 5.0)
+    await until(
+        lambda: [trace for trace in probe.bot.tracebacks(mark) if "\ntelegram.error" in trace],
+        5.0,
+        lambda: "no traceback of Telegram's library",
+    )
 
 
 async def test_a_lost_telegram_answer_is_an_exception_after_5_s(probe: Rig, mp4: Path) -> None:
