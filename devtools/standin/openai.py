@@ -103,6 +103,8 @@ class OpenAi:
         one_of(size, self.SIZES, "size")
         sent = fields.get("input_reference")
         first = None if sent is None else await self._picture(sent)
+        if first and size and first.size != tuple(map(int, size.split("x"))):
+            raise Rejected("Inpaint image must match the requested width and height", param="input_reference")
         return Order(prompt, first, ratio_of(size or DEFAULT_SIZE), seconds=short(int(fields.get("seconds", 4))))
 
     @staticmethod

@@ -22,6 +22,7 @@ from devtools.standin import StandIn
 
 MODEL = "grok-imagine-1.0-video"
 PICTURE = make_png(320, 180)
+FRAME = make_png(1280, 720)
 DATA_URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
 
 
@@ -211,7 +212,7 @@ def grok(**more: Any) -> dict[str, Any]:
 
 
 def sora(**fields: str) -> Callable[[], Any]:
-    return form(**{"model": "sora-2", "prompt": "p", "seconds": "4", "size": "1280x720"} | fields)  # type: ignore[arg-type]
+    return form(FRAME, **{"model": "sora-2", "prompt": "p", "seconds": "4", "size": "1280x720"} | fields)  # type: ignore[arg-type]
 
 
 def gemini(parameters: dict[str, Any] | None = None, **instance: Any) -> dict[str, Any]:
@@ -260,7 +261,7 @@ async def test_openai(client: Client) -> None:
     assert "url" not in str(done), "there is only /content"
     content = f"{client.up.url}{path}/content"
     assert (await client.get(content))[0] == 401
-    assert decoded((await client.get(content, **BEARER))[2])[:2] == (320, 180)
+    assert decoded((await client.get(content, **BEARER))[2])[:2] == (720, 404)
     assert (await client.look("/v1/videos/video_nobody"))[0] == 404
 
 
@@ -348,6 +349,7 @@ REFUSED: dict[str, tuple[str, Any, int, str]] = {
     "openai: no such model": ("/v1/videos", sora(model="veo3"), 404, "does not exist"),
     "openai: seconds": ("/v1/videos", sora(seconds="6"), 400, "seconds is one of 4, 8, 12"),
     "openai: size": ("/v1/videos", sora(size="640x480"), 400, "size is one of"),
+    "openai: a picture of another size": ("/v1/videos", sora(size="720x1280"), 400, "must match"),
     "openai: no prompt": ("/v1/videos", sora(prompt=""), 400, "prompt"),
     "openai: no picture": ("/v1/videos", form(b"text", model="sora-2", prompt="p"), 400, "not a picture"),
     "openai: a number": ("/v1/videos", {"model": "sora-2", "prompt": "p", "seconds": 4}, 400, "seconds"),
