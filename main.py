@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ class GiteePlugin(Star):
         except LedgerFailed as error:
             logger.error("[astrbot_plugin_gitee] %s: %s", self._texts.explain(Misconfigured("ledger").why), error)
             return
-        transport = Transport(Trust.of((*upstream_roots(self._settings), video.proxy)), video.proxy)
+        former = [job.root for job in await ledger.unfinished()]  # where tickets are still asked for
+        transport = Transport(Trust.of((*upstream_roots(self._settings), video.proxy, *former)), video.proxy)
         max_bytes = video.max_video_mb * MB
         videos = VideoManager(folder / "videos", transport, max_cached=video.max_cached_videos, max_bytes=max_bytes)
         picture_bytes = round(video.image_max_mb * MB)
@@ -72,7 +74,7 @@ class GiteePlugin(Star):
         await kept.sweep()
         backends = configured(self._settings, transport, self._publish)
         emoji = EmojiFeedback(self.context)
-        delivery = Delivery(self.context, video, self._texts, emoji, videos, self._callback_base)
+        delivery = Delivery(self.context, self._settings, self._texts, emoji, videos, ledger, self._callback_base)
         self._runner = JobRunner(video, backends, ledger, references, videos, delivery)
         orders = Orders(self._settings, self._texts, backends, ledger, references, kept, self._runner, delivery)
         commands = Commands(self._settings, self._texts, backends, ledger, kept, self._runner, delivery, orders)
@@ -96,7 +98,11 @@ class GiteePlugin(Star):
     async def _publish(self, path: Path) -> str | None:
         """A link under which an upstream can fetch a file once, where the host has a public address."""
         base = self._callback_base().rstrip("/")
-        return f"{base}/api/file/{await file_token_service.register_file(str(path))}" if base else None
+        if not base:
+            return None
+        # Gateways fetch it when their turn comes, some twice; older hosts give it away once.
+        often = {"single_use": False} if "single_use" in signature(file_token_service.register_file).parameters else {}
+        return f"{base}/api/file/{await file_token_service.register_file(str(path), 3600, **often)}"
 
     async def _run(self, command: str, event: AstrMessageEvent, text: str = "") -> None:
         if self._commands is None:
@@ -140,6 +146,11 @@ class GiteePlugin(Star):
     async def models(self, event: AstrMessageEvent, text: GreedyStr) -> None:
         """查看和选用视频后端：/视频模型 [后端[/模型]|默认]"""
         await self._run("models", event, text)
+
+    @_command("diagnose")
+    async def diagnose(self, event: AstrMessageEvent) -> None:
+        """检查后端和发送方式（管理员）"""
+        await self._run("diagnose", event)
 
     @_command("help")
     async def help(self, event: AstrMessageEvent) -> None:

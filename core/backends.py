@@ -35,6 +35,16 @@ class Backend(Protocol):
     def key_headers(self, key: str) -> dict[str, str]:
         """How this upstream wants its key."""
 
+    async def check(self, *, key: str) -> str:
+        """Ask something that costs nothing.
+
+        Returns:
+            The exact address that was asked, and took the key.
+
+        Raises:
+            Failure: the key is not accepted, or the address leads elsewhere.
+        """
+
     async def submit(
         self, request: VideoRequest, *, model: str, key: str, report: Callable[[int], None]
     ) -> VideoResult | str:

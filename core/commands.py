@@ -17,12 +17,13 @@ from .backends import Configured
 from .capabilities import Capabilities, listed
 from .config import Settings
 from .delivery import Delivery
+from .diagnosis import Diagnosis
 from .errors import AuthFailed, BadInput, Failure, Misconfigured
 from .job_ledger import JobLedger, LedgerClosed, LedgerFailed, person_of
 from .job_runner import JobRunner
 from .kept_references import KeptReferences
 from .models import UNDER_WAY, Job, Role, State
-from .orders import MODES, Orders, message_key, owner_of
+from .orders import MODES, Orders, destination_of, message_key, owner_of
 from .prompt import Typed, parameter, parse
 from .texts import Texts
 from .utils import find_images, sources_of, text_without_mentions
@@ -51,6 +52,7 @@ class Commands:
     ) -> None:
         self._settings, self._texts, self._backends, self._orders = settings, texts, backends, orders
         self._ledger, self._kept, self._runner, self._delivery = ledger, kept, runner, delivery
+        self._diagnosis = Diagnosis(texts, backends, delivery)
 
     async def run(self, command: str, event: AstrMessageEvent, text: str = "") -> None:
         """Answer one command, in words whatever happens, and keep the message from the chat's own LLM.
@@ -67,6 +69,7 @@ class Commands:
             "resend": self._resend,
             "references": self._references,
             "models": self._models,
+            "diagnose": self._diagnose,
             "help": self._help,
         }[command]
         try:
@@ -135,23 +138,32 @@ class Commands:
             raise BadInput("kept_usage")
         found = await find_images(event, mentioned=True, sender=False, links=True)
         message = message_key(event, "")
+        before, _ = await self._kept.of(owner)
         kept = await self._kept.add(owner, await sources_of(found), roles, message=message) if found else ()
         if dashes:
-            return await self._orders.take(event, order, only_kept=True)
-        return self._texts.say("kept", count=len(kept)) if found else await self._show_kept(event, owner)
+            refusal: str | None = ""
+            try:
+                refusal = await self._orders.take(event, order, only_kept=True)
+            finally:
+                if refusal is not None and found:  # the person will send it again, pictures and all
+                    await self._kept.put_back(owner, before)
+            return refusal
+        if not found:
+            return await self._show_kept(event, owner)
+        role = self._texts.say("kept_as", role=self._texts.say(f"role_{roles[0]}")) if len(roles) == 1 else ""
+        return self._texts.say("kept", count=len(kept), role=role)
 
     async def _show_kept(self, event: AstrMessageEvent, owner: str) -> str | None:
         kept, left = await self._kept.of(owner)
         if not kept:
             return self._texts.say("kept_none")
-        chain: list[BaseMessageComponent] = [
-            Plain(self._texts.say("kept_now", count=len(kept), minutes=max(1, round(left / 60))))
-        ]
+        lines = [self._texts.say("kept_now", count=len(kept), minutes=max(1, round(left / 60)))]
+        pictures: list[BaseMessageComponent] = []
         for place, one in enumerate(kept, 1):
-            role = self._texts.say(f"role_{one.role or 'open'}")
-            chain.append(Plain("\n" + self._texts.say("kept_line", place=place, role=role)))
+            lines.append(self._texts.say("kept_line", place=place, role=self._texts.say(f"role_{one.role or 'open'}")))
             with suppress(OSError):
-                chain.append(Image.fromBytes(await asyncio.to_thread(Path(one.path).read_bytes)))
+                pictures.append(Image.fromBytes(await asyncio.to_thread(Path(one.path).read_bytes)))
+        chain = [Plain("\n".join(lines)), *pictures]
         await event.send(MessageChain(chain))
         return None
 
@@ -167,7 +179,7 @@ class Commands:
             name, _, model = (part.strip() for part in typed.partition("/"))
             name = name.lower()
             if name not in self._backends:
-                raise BadInput("unknown_backend", name=name, offered=self._orders.offered())
+                raise BadInput("unknown_choice", name=name, offered=" ".join(self._backends))
             if not self._backends[name].keys:
                 raise AuthFailed("no_key", backend=name)
             model = model or self._backends[name].model
@@ -179,7 +191,7 @@ class Commands:
         lines = [
             self._texts.say(
                 "model_line",
-                mark="*" if name == used[0] else "·",
+                mark="✓" if name == used[0] else "·",
                 backend=name,
                 model=model,
                 abilities=self._abilities(self._backends[name].backend.capabilities(model)),
@@ -196,7 +208,9 @@ class Commands:
         if all(offered == () for offered in choices.values()):
             abilities.append(self._texts.say("able_fixed"))
         abilities += [
-            self._texts.say("able_choice", name=self._texts.say(name), offered=listed(offered))
+            self._texts.say(
+                "able_choice", name=self._texts.say(name), offered=listed(offered), unit=self._texts.say(f"unit_{name}")
+            )
             for name, offered in choices.items()
             if offered
         ]
@@ -246,6 +260,12 @@ class Commands:
         again = job.state.final and self._runner.resend(job)
         answer = self._texts.say("resending" if again else "being_sent", number=job.number)
         return self._texts.join(answer, *self._delivery.notes_for(job))
+
+    async def _diagnose(self, event: AstrMessageEvent, text: str) -> str:
+        if not event.is_admin():
+            raise BadInput("admins_only")
+        self._diagnosis.begin(event, destination_of(event))
+        return self._texts.say("diagnosing")
 
     async def _help(self, event: AstrMessageEvent, text: str) -> str:
         """What is configured here can do."""
@@ -325,7 +345,7 @@ class Commands:
 
 def _before_dashes(text: str) -> tuple[str, bool, str]:
     """``options -- prompt``, taken apart; phones make one long dash of two."""
-    head, dashes, prompt = re.sub(r"(^|\s)(?:--|——|—|－－)(\s|$)", r"\1\0\2", text, count=1).partition("\0")
+    head, dashes, prompt = re.sub(r"(^|\s)(?:--|——|—|–|－－)(\s|$)", r"\1\0\2", text, count=1).partition("\0")
     return head.strip(), bool(dashes), prompt.strip()
 
 

@@ -227,6 +227,30 @@ class GiteeSettings(_FreeLength):
     image_model: Name = "Wan2_2-I2V-A14B"
 
 
+def _read_mapping(lines: Any) -> tuple[tuple[str, str], ...]:
+    """``here:there`` lines of absolute paths; a line that is none is left out."""
+    if not isinstance(lines, list | tuple):
+        raise ValueError(lines)
+    found = (re.fullmatch(r"\s*(/[^:：]*?)/*\s*[:：]\s*(/[^:：]*?)/*\s*", str(line)) for line in lines)
+    return tuple((match[1], match[2]) for match in found if match)
+
+
+class DeliverySettings(BaseModel):
+    """The panel's section ``delivery``.
+
+    Attributes:
+        path_mapping: our folder and what the bridge calls it, where it runs in another container.
+        shrink: whether videos over a platform's limit are made smaller with ffmpeg.
+        caption: whether a line behind the video quotes the request.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    path_mapping: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_read_mapping)] = ()
+    shrink: Literal["auto", "never"] = "auto"
+    caption: bool = True
+
+
 class Settings(BaseModel):
     """The whole panel."""
 
@@ -239,6 +263,7 @@ class Settings(BaseModel):
     openai: OpenaiSettings = Field(default_factory=OpenaiSettings)
     gemini: GeminiSettings = Field(default_factory=GeminiSettings)
     gitee: GiteeSettings = Field(default_factory=GiteeSettings)
+    delivery: DeliverySettings = Field(default_factory=DeliverySettings)
 
     @property
     def addresses(self) -> dict[str, str]:

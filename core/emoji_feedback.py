@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from astrbot.api.event import AstrMessageEvent
@@ -14,6 +15,9 @@ from .utils import routing
 logger = logging.getLogger("astrbot")
 
 PATIENCE = 10.0  # seconds for one call
+TYPING = ("telegram", "weixin_oc")
+TYPING_SECONDS = 4.5  # Telegram's lasts five
+LONGEST_TYPING = 1800.0
 
 # behaviour.md §6. QQ numbers are face ids; Telegram takes only emoji of its own list; Lark has names.
 EMOJI: dict[str, dict[Mood, str]] = {
@@ -64,6 +68,24 @@ class EmojiFeedback:
         task.add_done_callback(self._all.discard)
         return task
 
+    def show_typing(self, destination: Destination, event: AstrMessageEvent, wanted: Callable[[], bool]) -> None:
+        """Show in the chat's head that something is being made, where the platform has that.
+
+        Args:
+            wanted: whether it still is.
+        """
+        if destination.platform in TYPING:
+            task = asyncio.create_task(self._typing(destination, event, wanted))
+            self._all.add(task)
+            task.add_done_callback(self._all.discard)
+
+    async def _typing(self, destination: Destination, event: AstrMessageEvent, wanted: Callable[[], bool]) -> bool:
+        for _ in range(int(LONGEST_TYPING / TYPING_SECONDS)):
+            if not wanted() or not await _courtesy(destination, event.send_typing()):
+                break
+            await asyncio.sleep(TYPING_SECONDS)
+        return True
+
     async def close(self) -> None:
         """Stop; a mark more or less does not matter now."""
         tasks = list(self._all)
@@ -83,13 +105,7 @@ class EmojiFeedback:
             return False
         if before:
             await asyncio.wait([before])
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._set(destination, mood, event)
-            return True
-        except Exception as error:  # noqa: BLE001 (an emoji is a courtesy: whatever its API does must not reach the job)
-            logger.info("no emoji on %s: %s", destination.platform, type(error).__name__)
-            return False
+        return await _courtesy(destination, self._set(destination, mood, event))
 
     async def _set(self, destination: Destination, mood: Mood, event: AstrMessageEvent | None) -> None:
         emoji = EMOJI[destination.platform].get(mood)
@@ -108,7 +124,7 @@ class EmojiFeedback:
             await event.react(emoji)
 
     async def _set_on_qq(self, destination: Destination, mood: Mood, event: AstrMessageEvent | None) -> None:
-        bot = getattr(event, "bot", None) or self._platform(destination).get_client()
+        bot = self.bot_of(destination, event)
         message = {"message_id": int(destination.message_id), **routing(event)}
         if wanted := EMOJI["aiocqhttp"].get(mood):
             await bot.call_action("set_msg_emoji_like", **message, emoji_id=wanted, set=True)
@@ -116,9 +132,28 @@ class EmojiFeedback:
             old = EMOJI["aiocqhttp"][Mood.PROCESSING]
             await bot.call_action("set_msg_emoji_like", **message, emoji_id=old, set=False)
 
+    def bot_of(self, destination: Destination, event: AstrMessageEvent | None) -> Any:
+        """The client of a QQ bridge: the event's, else the one of the platform it came from.
+
+        Raises:
+            StopIteration: that platform is gone.
+        """
+        return getattr(event, "bot", None) or self._platform(destination).get_client()
+
     def _platform(self, destination: Destination) -> Any:
         wanted = destination.conversation.partition(":")[0]
         return next(one for one in self._context.platform_manager.platform_insts if one.meta().id == wanted)
+
+
+async def _courtesy(destination: Destination, call: Awaitable[None]) -> bool:
+    """Make a call that must never be in anybody's way; whether it worked."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await call
+        return True
+    except Exception as error:  # noqa: BLE001 (an emoji is a courtesy: whatever its API does must not reach the job)
+        logger.info("no emoji on %s: %s", destination.platform, type(error).__name__)
+        return False
 
 
 def _telegram_chat(destination: Destination, event: AstrMessageEvent | None) -> str:

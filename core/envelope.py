@@ -43,7 +43,9 @@ _BUSY = _any(
     words.BUSY,
 )
 _AWAY = _any(r"unavailable|overload|no available", words.BUSY)  # why a 503 took nothing
-_UNDER_WAY = _any(r"time[d -]*out|interrupted|\bround\b|\bidle\b|mid-?stream")  # whatever else it says: it had begun
+_UNDER_WAY = _any(  # whatever else it says: it had begun
+    r"time[d -]*out|interrupted|\bround\b|\bidle\b|mid-?stream|refund|reconcil|after submit|waiting for", words.TAKEN
+)
 _BAD_KEY = _any(
     r"(incorrect|invalid|wrong|expired|missing|malformed|no|provide an?) (api[ _-]?|access )?(key|token|credential)s?\b"
     r"|(incorrect|invalid|wrong|expired|missing|malformed).{0,24}(api[ _-]?key|token|credential)|invalid_api_key"
@@ -144,6 +146,8 @@ def _by_words(
 ) -> Failure | None:
     if delay is not None and status in (200, 429, 503):
         return Retryable("busy", message, retry_after=delay)
+    if not 300 <= status < 500 and _UNDER_WAY.search(said) and not _REFUSED.search(said):
+        return UnknownCharge("error_answer" if status < 300 else "http_status", message, status=status)
     if _QUOTA.search(said):
         return OutOfQuota("", message)
     if _REFUSED.search(said):

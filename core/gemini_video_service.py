@@ -122,6 +122,8 @@ def _filtered(response: Any) -> str | None:
 class GeminiVideoService(Upstream):
     """The panel's section ``gemini``."""
 
+    check_path = "/v1beta/models?pageSize=1"
+
     def __init__(self, settings: GeminiSettings, transport: Transport) -> None:
         super().__init__(settings, transport, key_header="x-goog-api-key")
         self._gemini = settings

@@ -88,7 +88,10 @@ def _capabilities(model: str, settings: GiteeSettings) -> Capabilities:
     return replace(
         can,
         first_frame=True,
-        durations=tuple(sorted({*(can.durations or ()), *(theirs.durations or ())})),
+        # One list for both, where both have one; `build` has each model's own.
+        durations=tuple(sorted({*can.durations, *theirs.durations}))
+        if can.durations and theirs.durations
+        else can.durations,
         siblings={Mode.IMAGE: other},
     )
 
@@ -132,6 +135,8 @@ def read(body: dict[str, Any], root: str) -> VideoResult | Pending:
 
 class GiteeVideoService(Upstream):
     """The panel's section ``gitee``."""
+
+    check_path = "/v1/tasks/available-quota"
 
     def __init__(self, settings: GiteeSettings, transport: Transport) -> None:
         # Else a dearer provider may take over (upstreams.md §7); the panel's extra_headers can allow it.

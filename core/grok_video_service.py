@@ -20,6 +20,7 @@ from .models import VideoRequest, VideoResult
 from .transport import Answer, Body, DataUrl, Transport
 
 _LARGE = 1 << 18  # characters; above it, reading would be felt by the other chats and goes to a thread
+_CHECK_SECONDS = 60.0
 _SHOWN = 4000  # characters of a text in which its own words are looked for
 _PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?\s*[%％]")
 _PICTURE = re.compile(r"!\[[^\]]*\]\(|<img\b|\.(?:jpe?g|png|webp|gif)\b|data:image/|b64_json", re.IGNORECASE)
@@ -338,3 +339,15 @@ class GrokVideoService:
         if len(answer.text) > _LARGE:
             return await asyncio.to_thread(reader.result, answer)
         return reader.result(answer)
+
+    async def check(self, *, key: str) -> str:
+        """See `Backend.check`."""
+        url = f"{self.root}/v1/models"
+        answer = await self._transport.exchange(
+            "GET", url, headers=self.key_headers(key), billable=False, timeout=_CHECK_SECONDS
+        )
+        if answer.status >= 300:
+            raise name(answer.status, answer.headers, answer.text)
+        if is_html(answer.text):
+            raise Misconfigured("web_page")
+        return url

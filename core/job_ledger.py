@@ -78,6 +78,12 @@ _choices = Table(
     Column("backend", String(32), nullable=False),
     Column("model", String(128), nullable=False),
 )
+_forms = Table(
+    "refused_forms",
+    _tables,
+    Column("platform", String(128), primary_key=True),
+    Column("form", String(16), primary_key=True),
+)
 _job = TypeAdapter(Job)
 # Built once: SQLAlchemy takes longer to put a statement together than SQLite to execute it.
 _ADD = insert(_jobs).values({column.name: bindparam(column.name) for column in _jobs.c})
@@ -291,7 +297,29 @@ class JobLedger:
 
         await self._do(work)
 
+    async def note_form(self, platform: str, form: str, *, refused: bool) -> None:
+        """Remember whether a platform refused a form of video the last time.
+
+        Args:
+            platform: the host's name of this very platform.
+        """
+
+        def work(connection: Connection) -> None:
+            here = (_forms.c.platform == platform, _forms.c.form == form)
+            known = connection.scalar(select(func.count()).select_from(_forms).where(*here))
+            if refused and not known:
+                connection.execute(insert(_forms).values(platform=platform, form=form))
+            elif known and not refused:
+                connection.execute(delete(_forms).where(*here))
+
+        await self._do(work)
+
     # ---- reading ----
+
+    async def refused_forms(self, platform: str) -> set[str]:
+        """See `note_form`."""
+        found = select(_forms.c.form).where(_forms.c.platform == platform)
+        return await self._do(lambda connection: set(connection.scalars(found)))
 
     async def choice(self, conversation: str) -> tuple[str, str] | None:
         """See `choose`."""
@@ -349,15 +377,19 @@ class JobLedger:
             .limit(most)
         )
         jobs = await self._do(lambda connection: _read(connection.execute(found)))
-        return [
-            ((job.looked_at or job.ready_at) + job.ready_at) / 2 - job.submitted_at
-            for job in jobs
-            if job.ready_at > job.submitted_at > 0
-        ]
+        return [_took(job) for job in jobs if job.ready_at > job.submitted_at > 0]
 
     async def ids(self) -> set[str]:
         """All jobs there are."""
         return await self._do(lambda connection: set(connection.scalars(select(_jobs.c.id))))
+
+
+def _took(job: Job) -> float:
+    whole = job.ready_at - job.submitted_at
+    if job.looked_at > job.submitted_at:
+        return whole - (job.ready_at - job.looked_at) / 2
+    # Found by the first look: it was there earlier, nobody knows how much. So that looks come earlier again.
+    return whole * 0.8 if job.ticket else whole
 
 
 def _columns(job: Job) -> dict[str, Any]:

@@ -81,8 +81,18 @@ class KeptReferences:
 
     async def use(self, owner: str) -> None:
         """Note that a video was made of them: they still serve another, but what is added begins a new list."""
-        with suppress(OSError):
-            self._used(owner).touch()
+        async with self._adding:
+            with suppress(OSError):
+                self._used(owner).touch()
+
+    async def put_back(self, owner: str, before: tuple[Reference, ...]) -> None:
+        """Keep what was kept before: the addition led to nothing, and the person will send it again."""
+        if not before:
+            await self.clear(owner)
+            return
+        async with self._adding:
+            with suppress(OSError):
+                await asyncio.to_thread(self._write, owner, before)
 
     async def clear(self, owner: str) -> None:
         """Forget a person's pictures."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 REST_SECONDS = 600.0
 
@@ -22,11 +22,15 @@ class KeyRing:
 
     def __init__(self, keys: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
         self._keys = list(keys)
+        self._order = {key: place for place, key in enumerate(keys)}
         self._clock = clock
         self._rested: dict[str, float] = {}
 
     def __bool__(self) -> bool:
         return bool(self._keys)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._keys, key=self._order.__getitem__))
 
     def next(self, tried: Sequence[str] = ()) -> str | None:
         """The next key that is not in ``tried``: a rested one first, else the one that rests longest already.

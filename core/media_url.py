@@ -7,7 +7,7 @@ links; what a URL is, its path's extension says, and a URL without one needs a w
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from html.entities import html5
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -45,6 +45,7 @@ _SRC = re.compile(r"https?://[\w\[]|/|\.{1,2}/|[\w-]+/", re.IGNORECASE)
 _FENCE_HEAD = re.compile(r"\s*\w{0,10}\s*")
 
 _SERVED = re.compile(r"/files/videos?(?:/[^/.]+)?$|/media/videos/[^/]+$|/videos/[^/]+/(?:content|download)$")
+_BEHIND_KEY = re.compile(r"/content/?$|:download$|/videos/[^/]+/download/?$")
 _PICTURES = re.compile(r"/(?:images?|img|pictures?|thumb\w*|covers?|posters?|previews?)(?:/|$)", re.IGNORECASE)
 _INNER = re.compile(r"[?&][\w-]{1,40}=(https?(?::|%3A)(?:/|%2F){2}[^&#]+)", re.IGNORECASE)
 _SNAPSHOT = re.compile(r"[?&](?:x-oss-process=video/snapshot|ci-process=snapshot|vframe/)", re.IGNORECASE)
@@ -52,7 +53,7 @@ _SNAPSHOT = re.compile(r"[?&](?:x-oss-process=video/snapshot|ci-process=snapshot
 # Names are compared without case, - and _: upstreams agree on the words, not on their spelling.
 _LINK_KEYS = (
     "upsamplevideourl", "videourl", "videouri", "videolink", "resulturl", "fileurl", "outputurl", "downloadurl",
-    "playurl", "mediaurl", "outputvideo",
+    "playurl", "mediaurl", "outputvideo", "resulturls", "fileurls",
 )  # fmt: skip
 _VIDEO_KEYS = ("video", "videos", "videourls", "outputvideos")
 _PLAIN_KEYS = ("url", "uri", "gcsuri")
@@ -109,7 +110,18 @@ def content_link(job: Any, root: str) -> str | None:
 
 def needs_key(url: str, root: str) -> bool:
     """Whether fetching this link takes the API key, so that no chat must ever get to see it."""
-    return same_origin(url, root) and _path(url).endswith(("/content", ":download"))
+    return same_origin(url, root) and _BEHIND_KEY.search(_path(url)) is not None
+
+
+def at_home(url: str, root: str, ids: Collection[str]) -> str | None:
+    """A job's ``/content`` at our own root, where the gateway named itself otherwise: new-api puts a setting of its own
+    there, which is often ``localhost``.
+
+    Args:
+        ids: what the job is called.
+    """
+    found = re.search(r"/v1/videos/([^/]+)/content/?$", _path(url))
+    return f"{root}/v1/videos/{found[1]}/content" if found and unquote(found[1]) in ids else None
 
 
 def same_origin(url: str, other: str) -> bool:
@@ -327,10 +339,12 @@ def _in_json(value: Any, depth: int = 0, is_job: bool = False) -> Iterator[str]:
     kinds = [str(fields.get(key, "")) for key in ("type", "mimetype", "contenttype")]
     is_job |= any(key in fields for key in _JOB_KEYS) or not str(fields.get("object", "chat")).startswith("chat")
     sure = any(kind.startswith("video") for kind in kinds)
-    unsure = any(kind.startswith(("image", "audio")) for kind in kinds)
+    unsure = any(kind.startswith(("image", "audio", "thumb", "cover", "poster", "preview")) for kind in kinds)
     for key in _LINK_KEYS:
-        if url := _typed(fields.get(key)):
-            yield url
+        links = fields.get(key)
+        for link in links[:_MOST] if isinstance(links, list) else [links]:
+            if url := _typed(link):
+                yield url
     for key in _VIDEO_KEYS:
         videos = fields.get(key)
         for item in videos[:_MOST] if isinstance(videos, list) else [videos]:

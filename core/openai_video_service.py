@@ -143,8 +143,10 @@ class OpenaiVideoService(Upstream):
     async def poll(self, ticket: str, *, key: str) -> VideoResult | Pending:
         """See `TicketBackend.poll`."""
         route = _GENERATIONS if ticket.startswith(f"{_GENERATIONS}/") else _VIDEOS
-        answer = await self.look(f"/v1/{route}/{quote(ticket.removeprefix(f'{route}/'), safe='')}", key=key)
+        answer = await self.look(f"/v1/{route}/{quote(_id_in(ticket), safe='')}", key=key)
         seen = read_looked(answer, self._read)
+        if isinstance(seen, Pending) and seen.finished and route == _VIDEOS:  # whatever else its answer leaves out
+            return VideoResult(f"{self.root}/v1/videos/{quote(_id_in(ticket), safe='')}/content", private=True)
         wait = re.fullmatch(r"\s*(\d{1,7})(\.\d*)?\s*", answer.headers.get("openai-poll-after-ms", ""))
         if isinstance(seen, Pending) and seen.pause is None and wait:
             return replace(seen, pause=int(wait[1]) / 1000)
@@ -158,6 +160,11 @@ class OpenaiVideoService(Upstream):
             if link := content_link({**job, "status": "completed", "id": ticket}, self.root):
                 return VideoResult(link, private=True)
         return seen
+
+
+def _id_in(ticket: str) -> str:
+    """The upstream's own id, without the route in front of it."""
+    return ticket.removeprefix(f"{_GENERATIONS}/").removeprefix(f"{_VIDEOS}/")
 
 
 def _body(route: str, fields: dict[str, str], picture: Reference | None) -> Body:

@@ -159,7 +159,7 @@ class Orders:
             backend=name,
             model=model,
             request=request,
-            destination=_destination(event),
+            destination=destination_of(event),
             message_key=message_key(event, typed.prompt if tool else ""),
             fallbacks=fallbacks,
             tool=tool,
@@ -231,7 +231,8 @@ class Orders:
         return " ".join(f"@{name}" for name in ready or self._backends)
 
 
-def _destination(event: AstrMessageEvent) -> Destination:
+def destination_of(event: AstrMessageEvent) -> Destination:
+    """Where a message came from, and where its answer goes."""
     return Destination(
         conversation=event.unified_msg_origin,
         platform=event.get_platform_name(),

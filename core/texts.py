@@ -22,7 +22,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "这个模型不能选{names}，按它的默认值生成。",
         "This model offers no choice of {names}; its default is used.",
     ),
-    "note_sibling": ("这种用法由 {model} 完成。", "{model} does this kind."),
+    "note_sibling": ("当前模型做不了这种用法，改用 {model}。", "The model in use does not do this; {model} takes over."),
     "note_first": ("只用了第一张图片。", "Only the first picture is used."),
     "note_kept": ("用了你记下的 {count} 张参考图。", "Your {count} kept picture(s) are used."),
     "duration": ("时长", "duration"),
@@ -32,6 +32,12 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "🎬 #{number} 视频已生成，但这里发不出视频文件，请打开链接观看：\n{url}",
         "🎬 #{number} The video is ready, but it cannot be sent here as a file. Open the link:\n{url}",
     ),
+    "link_large": (
+        "🎬 #{number} 视频已生成，但有 {size} MB，超过这里能发的大小，请打开链接观看：\n{url}",
+        "🎬 #{number} The video is ready, but its {size} MB are more than can be sent here. Open the link:\n{url}",
+    ),
+    "caption": ("🎬 #{number} · {model} · {seconds} 秒{cost}", "🎬 #{number} · {model} · {seconds} s{cost}"),
+    "cost": (" · {amount} {currency}", " · {amount} {currency}"),
     "link_unreachable": (
         "🎬 #{number} 视频已生成，但从这里下载失败（网络不通或中断），请打开链接观看：\n{url}",
         "🎬 #{number} The video is ready, but it could not be downloaded from here. Open the link:\n{url}",
@@ -66,9 +72,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     # ---- the other commands ----
     "kept": (
-        "🖼 已记下 {count} 张参考图，10 分钟内有效。接着发 /视频 提示词，或 /参考图 清除。",
-        "🖼 {count} picture(s) kept for 10 minutes. Go on with /视频 prompt, or /参考图 清除.",
+        "🖼 已记下 {count} 张参考图{role}，10 分钟内有效。接着发 /视频 提示词，或 /参考图 清除。",
+        "🖼 {count} picture(s) kept for 10 minutes{role}. Go on with /视频 prompt, or /参考图 清除.",
     ),
+    "kept_as": ("（这张是{role}）", " (this one: {role})"),
     "kept_none": (
         "你在这里没有参考图。发送或引用图片并写 /参考图；一次写完：/参考图 [参数] -- 提示词",
         "You have no kept pictures here. Send or quote one with /参考图; all at once: /参考图 [options] -- prompt",
@@ -82,7 +89,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "role_first_frame": ("首帧", "first frame"),
     "role_last_frame": ("尾帧", "last frame"),
     "role_reference": ("参考", "reference"),
-    "role_open": ("按张数决定", "by their number"),
+    "role_open": ("未指定（两张作首尾帧，更多作参考图）", "not set (two: first and last frame; more: references)"),
     "bad_input.kept_usage": (
         "用法：/参考图（附上或引用图片，可写 首帧、尾帧、参考）；/参考图 查看；/参考图 清除；/参考图 [参数] -- 提示词",
         "Usage: /参考图 with a picture (and 首帧 first, 尾帧 last or 参考 reference); /参考图 查看 shows; /参考图 清除 clears; "
@@ -90,8 +97,8 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "bad_input.kept_too_many": ("最多记 {most} 张参考图。", "At most {most} pictures are kept."),
     "models": (
-        "视频后端（* 为当前）：\n{lines}\n选用：/视频模型 后端[/模型]；恢复默认：/视频模型 默认",
-        "Video backends (* = in use here):\n{lines}\nChoose: /视频模型 backend[/model]; back: /视频模型 默认",
+        "视频后端（✓ 为当前）：\n{lines}\n选用：/视频模型 后端[/模型]；恢复默认：/视频模型 默认",
+        "Video backends (✓ = in use here):\n{lines}\nChoose: /视频模型 backend[/model]; back: /视频模型 默认",
     ),
     "model_line": ("{mark} {backend}（{model}）：{abilities}", "{mark} {backend} ({model}): {abilities}"),
     "model_chosen": ("本会话改用 {backend}（{model}）。", "This chat now uses {backend} ({model})."),
@@ -147,8 +154,8 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "resending": ("🎬 正在重发 #{number} …", "🎬 Sending #{number} again …"),
     "being_sent": ("#{number} 正在发送中，请稍候。", "#{number} is being sent right now."),
     "help": (
-        "🎬 图生视频\n"
-        "/视频 提示词 + 图片（附上、引用或 @某人 用其头像）\n"
+        "🎬 视频\n"
+        "/视频 提示词 [+ 图片：附上、引用，或 @某人 用其头像]\n"
         "　可选参数，放在最前或最后：6s　9:16 横屏 竖屏 方形　720p\n"
         "　@后端：{backends}；默认 {backend}（{model}）\n"
         "　{abilities}\n"
@@ -157,8 +164,8 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "/视频模型　查看和选用后端\n"
         "/视频任务 [编号]　/视频取消 [编号]　/视频重发 [编号]\n"
         "每人同时 {per_user} 个任务，共 {running} 个同时生成。",
-        "🎬 Pictures to video\n"
-        "/视频 prompt + a picture (attached, quoted, or @somebody for their avatar)\n"
+        "🎬 Videos\n"
+        "/视频 prompt [+ a picture: attached, quoted, or @somebody for their avatar]\n"
         "  Options, first or last: 6s · 9:16 横屏 竖屏 方形 · 720p\n"
         "  @backend: {backends}; default {backend} ({model})\n"
         "  {abilities}\n"
@@ -172,11 +179,39 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "able_image": ("图片", "picture"),
     "able_frames": ("首帧+尾帧", "first + last frame"),
     "able_references": ("参考图（最多 {most} 张）", "references (up to {most})"),
-    "able_from": ("可用 {modes} 生成", "makes videos from {modes}"),
+    "able_from": ("可用{modes}生成", "makes videos from {modes}"),
     "able_fixed": ("时长、比例、分辨率固定", "duration, ratio and resolution are fixed"),
-    "able_choice": ("{name}：{offered}", "{name}: {offered}"),
+    "able_choice": ("{name}：{offered}{unit}", "{name}: {offered}{unit}"),
+    "unit_duration": (" 秒", " s"),
+    "unit_aspect_ratio": ("", ""),
+    "unit_resolution": ("", ""),
     "joint": ("；", "; "),
     "comma": ("、", ", "),
+    # ---- /视频诊断 ----
+    "diagnosing": (
+        "🔧 正在检查，会在这里发几段两秒的测试视频。",
+        "🔧 Checking; a few test clips of two seconds will come.",
+    ),
+    "bad_input.admins_only": ("这个指令只有管理员能用。", "Only admins may use this command."),
+    "diagnosis": ("🔧 视频诊断\n{lines}", "🔧 Diagnosis\n{lines}"),
+    "diagnosis_backend": ("【{backend}】\n{verdicts}", "[{backend}]\n{verdicts}"),
+    "diagnosis_unset": ("【{backend}】没有填 Key", "[{backend}] no key"),
+    "diagnosis_key": ("　Key {place}：{verdict}", "  key {place}: {verdict}"),
+    "diagnosis_good": ("✓ 有效（{url}）", "✓ accepted ({url})"),
+    "diagnosis_bad": ("✗ {why}", "✗ {why}"),
+    "diagnosis_forms": (
+        "【发送】以平台的回答为准，已记住：✓ 收下　✗ 拒绝　? 没有确认",
+        "[Delivery] as the platform says, remembered: ✓ taken, ✗ refused, ? not confirmed",
+    ),
+    "diagnosis_no_forms": ("【发送】这个平台只能发链接", "[Delivery] this platform takes links only"),
+    "diagnosis_form": ("　{mark} {form}", "  {mark} {form}"),
+    "form_url": ("视频（链接）", "video by link"),
+    "form_file": ("视频（本地文件）", "video by local path"),
+    "form_service": ("视频（AstrBot 文件服务）", "video by AstrBot's file service"),
+    "form_stream": ("视频（分片交给协议端）", "video handed over in pieces"),
+    "form_base64": ("视频（base64）", "video as base64"),
+    "form_attachment": ("文件", "file"),
+    "form_link": ("文字链接", "link as text"),
     # ---- the LLM tool ----
     "tool_accepted": (
         "已接受，任务编号 #{number}。视频要几分钟，完成后会自动发到本会话。请直接告诉用户在等，不要再次调用本工具。",
@@ -194,6 +229,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "bad_input.unknown_backend": (
         "没有叫“{name}”的后端。可用：{offered}",
         "There is no backend “{name}”. Available: {offered}",
+    ),
+    "bad_input.unknown_choice": (
+        "没有叫“{name}”的后端。写法：/视频模型 后端，或 /视频模型 后端/模型。可用：{offered}",
+        "There is no backend “{name}”. Write /视频模型 backend, or /视频模型 backend/model. Available: {offered}",
     ),
     "bad_input.needs_picture": (
         "这个模型需要一张图片：请把图片和指令一起发，或引用一张图片再发 /视频 提示词。",
@@ -221,8 +260,8 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "This model does not do {wanted}; it offers {offered}.",
     ),
     "bad_input.pictures_not_offered": (
-        "这个模型不能用 {given} 张图片做视频，可以用 {offered} 张。",
-        "This model makes no video of {given} pictures; it takes {offered}.",
+        "这个模型不能用 {given} 张图片做视频，可以用 {offered} 张。没有提交，没有扣费。",
+        "This model makes no video of {given} pictures; it takes {offered}. Nothing was submitted or charged.",
     ),
     "bad_input.last_frame_not_offered": (
         "这个模型不支持尾帧，可以用 {offered} 张图片。",
@@ -331,6 +370,11 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "The upstream's moderation refused the finished video; use other words or another picture. "
         "Some upstreams charge for this too.",
     ),
+    "refused.billed": (
+        "上游的内容审核没有通过（生成之后），上游已为此扣费 {cost}。请换一个说法或换一张图。",
+        "The upstream's moderation refused the finished video and charged {cost} for it. Use other words or another "
+        "picture.",
+    ),
     "overdue": (
         "生成比 {timeout} 设定的时间更久。上游还在生成，完成后仍会自动发来（最多等 24 小时），你可以先做别的视频。",
         "It takes longer than {timeout} allows. The upstream still renders; the video will be sent by itself when it is "
@@ -436,6 +480,11 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "undelivered.private": (
         "视频已生成，但这里发不出视频文件，它的链接又需要密钥，不能公开。文件在服务器上：{file}",
         "The video is ready, but it cannot be sent here as a file, and its link needs the key. On the server it is {file}",
+    ),
+    "undelivered.too_large": (
+        "视频已生成，但有 {size} MB，超过这里能发的大小，它的链接又不能公开。文件在服务器上：{file}",
+        "The video is ready, but its {size} MB are more than can be sent here, and its link cannot be shown. On the "
+        "server it is {file}",
     ),
     "unknown_delivery": (
         "视频已发出，但没有得到确认，可能已经送达。没看到的话，发送 /视频重发 {number}。",

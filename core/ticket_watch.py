@@ -95,6 +95,8 @@ class TicketWatch:
                 pause = min(configured.interval * 2 ** min(troubles - 1, 8), _SLOWEST)
             else:
                 troubles, pause, looked_at = 0, 0.0, self._clock()
+            if seen.finished:  # its link may come late, however well the times of the past are known
+                pause = max(pause, configured.interval)
             pause = max(pause, min(seen.pause or 0.0, LONGEST_PAUSE))
 
     async def _look(self, job: Job, configured: Configured) -> tuple[VideoResult | Pending, str]:

@@ -29,11 +29,13 @@ _GOING = {
 }  # fmt: skip
 # A look names nothing but its ticket: an invalid value is that one (grok2api, upstreams.md §2.4).
 _GONE = re.compile(
-    r"(task|job|video|operation|generation|request)[\w ]{0,24}(not[_ ]?(exist|found)|does not exist|unknown|expired)"
+    r"(task|job|video|operation)([ _]id)?[\w ]{0,8}(not[_ ]?(exist|found)|does not exist|expired)"
     r"|no such (task|job|video|operation)|invalid_value|(unknown|invalid) (task|job|video|operation|request)[_ ]?id|"
     + "|".join(words.NO_SUCH_TASK),
     re.IGNORECASE,
 )
+# What is missing is not the job, or it is not said by whoever keeps jobs.
+_FOREIGN = re.compile(r"\b(key|token|user|account|model|channel|route|url|path)\b", re.IGNORECASE)
 _STATUS = ("status", "task_status", "state")
 _IDS = ("id", "task_id", "request_id")
 _SHOWN = 4000  # characters of an error in which its own words are looked for
@@ -62,6 +64,10 @@ def read_created(answer: Answer, read: Reader, *places: str) -> VideoResult | st
         raise UnknownCharge("no_ticket" if answer.ending == "whole" else answer.ending)
     job = unwrapped(body)
     ticket = next((found for place in places for one in (job, body) if (found := ticket_in(one, place))), "")
+    if not ticket and "code" in body:  # some answer with nothing but the id
+        ticket = ticket_in(body, "data")
+    if body.get("error") and not status_of(job):
+        ticket = ""
     if not ticket and status_of(job) in _DEAD | {""} and message_of(body):
         raise name_value(answer.status, answer.headers, body)
     if status_of(job) in _DONE or not ticket:
@@ -77,7 +83,8 @@ def read_created(answer: Answer, read: Reader, *places: str) -> VideoResult | st
 
 def ticket_in(job: Mapping[str, Any], place: str) -> str:
     """What can be a ticket in this field; empty where nothing can. It will stand in an address and in the ledger."""
-    found = job.get(place)
+    wanted = place.replace("_", "")
+    found = next((job[key] for key in job if str(key).replace("_", "").lower() == wanted), None)
     if isinstance(found, bool) or not isinstance(found, str | int):
         return ""
     ticket = str(found or "").strip()
@@ -92,7 +99,7 @@ def read_looked(answer: Answer, read: Reader) -> VideoResult | Pending:
     """
     body = read_json(answer.text)
     pause = retry_after(answer.headers)
-    if answer.status in (404, 410) and not is_html(answer.text):
+    if answer.status == 410 or (answer.status == 404 and body is not None and not _FOREIGN.search(message_of(body))):
         raise UpstreamFailed("ticket_gone", message_of(body))
     if answer.status in (400, 403, 422) and isinstance(body, dict):
         _end_if_said(body, gone=answer.status == 400)
@@ -141,6 +148,7 @@ def read_job(body: dict[str, Any], root: str) -> VideoResult | Pending:
         refused = is_refusal(f"{word} {_with_codes(said, job)}")
         raise Refused("after_work", said) if refused else UpstreamFailed("dead", said or word)
     found = media_url.from_json(job, root) or ""
+    found = media_url.at_home(found, root, [ticket_in(job, key) for key in _IDS]) or found
     if found.isprintable() and found and (word in _DONE or not word):
         return VideoResult(found, private=media_url.needs_key(found, root))
     if word in _DONE:
@@ -153,10 +161,19 @@ def read_job(body: dict[str, Any], root: str) -> VideoResult | Pending:
 
 def unwrapped(body: dict[str, Any]) -> dict[str, Any]:
     """The job inside ``{"code": "success", "data": {…}}``, where the code only says that the query worked."""
-    inner = body.get("data")
-    if isinstance(inner, dict) and any(key in inner for key in (*_STATUS, *_IDS)):
-        return inner if "code" in body or not any(key in body for key in (*_STATUS, *_IDS)) else body
-    return body
+    inner = next((one for key in ("data", "result") if (one := _only(body.get(key)))), {})
+    if not any(key in inner for key in (*_STATUS, *_IDS)):
+        return body
+    outside = any(key in body for key in (*_STATUS, *_IDS))
+    whole = any(key in inner for key in _STATUS) and any(ticket_in(inner, key) for key in _IDS)
+    own = any(ticket_in(body, key) for key in _IDS if key != "request_id")
+    return inner if "code" in body or not outside or (whole and not own) else body
+
+
+def _only(value: Any) -> dict[str, Any]:
+    """An object, or the only one in a list."""
+    value = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return value if isinstance(value, dict) else {}
 
 
 def status_of(job: Mapping[str, Any]) -> str:

@@ -355,6 +355,8 @@ class Transport:
                 until_answered.reschedule(None)
                 text, ending = await _read(response, end, on_text)
                 return Answer(response.status, response.headers, text, ending)
+        except UpstreamFailed as private:  # the panel's own address, or a former one: nothing is said about a job
+            raise Retryable("unreachable", private.why.cause) from None
         except UnknownCharge as unclear:
             if left:
                 raise

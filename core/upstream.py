@@ -1,6 +1,9 @@
 """One upstream's address, key and manners, as the panel sets them up: what every backend by ticket shares."""
 
+from typing import ClassVar
+
 from .config import BadAddress, UpstreamSettings, api_root
+from .envelope import is_html, name
 from .errors import Misconfigured
 from .transport import Answer, Body, Transport
 
@@ -15,6 +18,8 @@ class Upstream:
         key_header: where the key goes; ``Authorization`` takes it as a bearer.
         headers: sent with every request, unless the panel's ``extra_headers`` say otherwise.
     """
+
+    check_path: ClassVar[str] = "/v1/models"
 
     def __init__(
         self,
@@ -36,8 +41,10 @@ class Upstream:
             raise Misconfigured("bad_address", address=self._settings.base_url) from None
 
     def key_headers(self, key: str) -> dict[str, str]:
-        """See `Backend.key_headers`."""
-        return {self._key_header: f"Bearer {key}" if self._key_header == "Authorization" else key}
+        """See `Backend.key_headers`. What the gateway wants besides goes wherever the key goes."""
+        return self._settings.extra_headers | {
+            self._key_header: f"Bearer {key}" if self._key_header == "Authorization" else key
+        }
 
     async def create(self, path: str, body: Body, *, key: str) -> Answer:
         """Send the paid request, once.
@@ -67,8 +74,17 @@ class Upstream:
             "GET", self.root + path, headers=self._all(key), billable=False, timeout=LOOK_SECONDS
         )
 
+    async def check(self, *, key: str) -> str:
+        """See `Backend.check`."""
+        answer = await self.look(self.check_path, key=key)
+        if answer.status >= 300:
+            raise name(answer.status, answer.headers, answer.text)
+        if is_html(answer.text):
+            raise Misconfigured("web_page")
+        return self.root + self.check_path
+
     def _all(self, key: str) -> dict[str, str]:
         """Ours, the panel's above them, the key above all; names are compared as HTTP does, without case."""
-        layers = ({"Accept": "application/json"}, self._headers, self._settings.extra_headers, self.key_headers(key))
+        layers = ({"Accept": "application/json"}, self._headers, self.key_headers(key))
         named = {name.lower(): (name, value) for layer in layers for name, value in layer.items()}
         return dict(named.values())

@@ -44,6 +44,9 @@ _OWN = {
 }
 # Names that people pick, as Google and others write them → the API's own. What is in no table passes through.
 _NAMES = {own.replace("veo", "veo-", 1): own for own in _OWN} | {
+    "veo-3.1-frames": "veo3.1",  # it adapts by itself
+    "veo-3.1-fast-frames": "veo3.1-fast",
+    "veo-3.1-pro-frames": "veo3.1-pro",
     "veo-2.0": "veo2",
     "veo-2.0-generate-001": "veo2",
     "veo-2.0-generate-preview": "veo2",
@@ -111,7 +114,8 @@ def build(
 ) -> dict[str, Any]:
     """The request's JSON."""
     can = _capabilities(model)
-    request = filled(request, settings.model_dump(), can)
+    if can is not _OTHER:  # the panel's ratio is Veo's; what others take stands in no table
+        request = filled(request, settings.model_dump(), can)
     payload: dict[str, Any] = {"model": can.siblings.get(mode, own_name(model)), "prompt": request.prompt}
     if images:
         payload["images"] = images
@@ -163,7 +167,8 @@ class VeoVideoService(Upstream):
         if how != "data":
             if reference.url and await self._transport.is_public(reference.url):
                 return reference.url
-            if published := await self._publish(Path(reference.path)):
+            published = await self._publish(Path(reference.path))
+            if published and await self._transport.is_public(published):
                 return published
             if how == "url":
                 raise Misconfigured("picture_needs_link")

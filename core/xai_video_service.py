@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from .capabilities import Capabilities, Mode, filled, fit, mode_of
 from .config import XaiSettings
+from .envelope import read_json
 from .errors import Refused
 from .models import Pending, VideoRequest, VideoResult
 from .tickets import read_created, read_job, read_looked, status_of, unwrapped
@@ -84,8 +85,16 @@ class XaiVideoService(Upstream):
         return read_created(answer, self._read, "request_id", "id", "task_id")
 
     async def poll(self, ticket: str, *, key: str) -> VideoResult | Pending:
-        """See `TicketBackend.poll`."""
-        return read_looked(await self.look(f"/v1/videos/{quote(ticket, safe='')}", key=key), self._read)
+        """See `TicketBackend.poll`. A refusal may say what it took: it is billed as a video is (upstreams.md §3)."""
+        answer = await self.look(f"/v1/videos/{quote(ticket, safe='')}", key=key)
+        try:
+            return read_looked(answer, self._read)
+        except Refused as refused:
+            body = read_json(answer.text)
+            cost = _cost(body) if isinstance(body, dict) else None
+            if not cost:
+                raise
+            raise Refused("billed", refused.why.reason, cost=f"{cost:.4g} USD") from None
 
     def _read(self, body: dict[str, Any]) -> VideoResult | Pending:
         """A job. Early ones had no status, and some gateways wrap xAI's own answer into theirs.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from core.capabilities import Capabilities
-from core.errors import Misconfigured
+from core.errors import AuthFailed, Misconfigured
 from core.models import Pending, VideoRequest, VideoResult
 from devtools.rig.media import make_mp4
 
@@ -32,6 +32,7 @@ class ScriptedBackend:
         self.creates: list[tuple[str, str, int]] = []  # prompt, key, pictures
         self.requests: list[VideoRequest] = []
         self.models: list[str] = []
+        self.bad_keys: set[str] = set()
         self.cancelled = 0
         self.running = self.most_running = 0
 
@@ -40,6 +41,11 @@ class ScriptedBackend:
 
     def key_headers(self, key: str) -> dict[str, str]:
         return {"Authorization": key}
+
+    async def check(self, *, key: str) -> str:
+        if key in self.bad_keys:
+            raise AuthFailed()
+        return f"{self.root}/v1/models"
 
     async def submit(
         self, request: VideoRequest, *, model: str, key: str, report: Callable[[int], None]

@@ -58,7 +58,7 @@ class Room:
 
     def __init__(self, folder: Path, language: Language, can: Capabilities, keys: str, panel: dict[str, Any]) -> None:
         self.folder, self.language, self.texts = folder, language, Texts(language)
-        self.settings = Settings.model_validate({"language": language, "video": panel})
+        self.settings = Settings.model_validate({"language": language, "video": panel, "delivery": {"caption": False}})
         self.backend, self.keys = ScriptedBackend(can), keys
         self.veo, self.veo_keys = TicketingBackend(VEO), ""
         self.later = 0.0  # seconds that passed for the kept pictures
@@ -77,7 +77,9 @@ class Room:
         self.backends: dict[str, Configured] = {"grok": Configured(self.backend, KeyRing(self.keys.split()), "m-1")}
         self.backends["veo"] = Configured(self.veo, KeyRing(self.veo_keys.split()), "v-1", interval=1.0)
         context = context_of(self.chat)
-        self.delivery = Delivery(context, video, self.texts, EmojiFeedback(context), videos, lambda: "")
+        self.delivery = Delivery(
+            context, self.settings, self.texts, EmojiFeedback(context), videos, self.ledger, lambda: ""
+        )
         self.runner = JobRunner(
             video, self.backends, self.ledger, references, videos, self.delivery, sleep=lambda _: asyncio.sleep(0)
         )

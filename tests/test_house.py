@@ -45,14 +45,27 @@ ORDER = [
     "ticket_watch",
     "job_ledger",
     "outbox",
+    "delivery_plan",
+    "send_outcome",
     "job_runner",
     "utils",
     "emoji_feedback",
+    "qq",
     "delivery",
+    "diagnosis",
     "orders",
     "commands",
 ]
-HOST_SIDE = {"utils", "emoji_feedback", "delivery", "orders", "commands", "main"}  # may import what the host brings
+HOST_SIDE = {
+    "utils",
+    "emoji_feedback",
+    "delivery",
+    "diagnosis",
+    "qq",
+    "orders",
+    "commands",
+    "main",
+}  # may import what the host brings
 HOST = {"astrbot", "telegram", "aiocqhttp"}  # the last two: of the host's adapters, loaded only where those run
 ALL = [*CORE, MAIN]
 

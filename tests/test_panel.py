@@ -36,7 +36,12 @@ def fields(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, Any]]
 ITEMS, FIELDS = dict(items(SCHEMA)), dict(fields(Settings))
 VALUES = {path: item for path, item in ITEMS.items() if item["type"] != "object"}
 HEADERS = {path for path in FIELDS if path.endswith(".extra_headers")}
-LINES = {"video.presets", "video.fallback", *HEADERS}  # whatever they become, they are typed as a list
+LINES = {
+    "video.presets",
+    "video.fallback",
+    "delivery.path_mapping",
+    *HEADERS,
+}  # whatever they become, they are typed as a list
 BACKENDS = list(get_args(BackendName))
 
 
