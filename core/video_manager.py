@@ -17,6 +17,7 @@ import aiofiles
 import aiohttp
 
 from .errors import Misconfigured, Retryable, UpstreamFailed
+from .mp4 import check_whole
 from .transport import MB, Transport
 
 TRIES = 3
@@ -329,35 +330,5 @@ def _is_text(head: bytes) -> bool:
 
 
 def _settle(part: Path, path: Path) -> None:
-    _check_whole(part)
+    check_whole(part)
     os.replace(part, path)
-
-
-def _check_whole(path: Path) -> None:
-    """Walk an MP4's top-level boxes (ISO/IEC 14496-12 §4.2): one that ends behind the file's end was cut.
-
-    A server that closes the line without a Content-Length leaves no other sign of it.
-
-    Raises:
-        UpstreamFailed: the index or the pictures are missing.
-    """
-    size = path.stat().st_size
-    missing = {b"moov", b"mdat"}
-    with open(path, "rb") as file:
-        if file.read(12)[4:8] != b"ftyp":
-            return
-        at = 0
-        while at + 8 <= size and missing:
-            file.seek(at)
-            head = file.read(16)
-            length, kind = int.from_bytes(head[:4]), head[4:8]
-            if length == 1:
-                length = int.from_bytes(head[8:16])
-            elif length == 0:
-                length = size - at
-            if length < 8 or at + length > size:
-                break
-            missing.discard(kind)
-            at += length
-    if missing:
-        raise UpstreamFailed("truncated")

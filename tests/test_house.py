@@ -39,6 +39,7 @@ ORDER = [
     "gemini_video_service",
     "gitee_video_service",
     "backends",
+    "mp4",
     "video_manager",
     "fair_queue",
     "look_times",
