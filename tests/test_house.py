@@ -41,6 +41,7 @@ ORDER = [
     "backends",
     "mp4",
     "video_manager",
+    "shrink",
     "fair_queue",
     "look_times",
     "ticket_watch",
