@@ -17,6 +17,7 @@ import aiofiles
 import aiohttp
 
 from .errors import Misconfigured, Retryable, UpstreamFailed
+from .mp4 import check_whole, tidy
 from .transport import MB, Transport
 
 TRIES = 3
@@ -122,6 +123,8 @@ class VideoManager:
     ) -> Download:
         """Bring a finished video to disk: through a ``.part`` file, renamed when it is whole and is a video.
 
+        An MP4 is made friendly to players and chats before (`mp4.tidy`).
+
         Args:
             key_headers, key_root: see `Transport.fetch`.
 
@@ -141,7 +144,8 @@ class VideoManager:
                 else:
                     kind = await self._transfer(url, part, key_headers, key_root, looked)
                 path = folder / f"{number:06d}.{kind}"
-                await _on_disk(asyncio.to_thread(_settle, part, path))
+                await _on_disk(_to_the_end(_settle, part, kind))
+                await _on_disk(asyncio.to_thread(os.replace, part, path))
             finally:
                 with suppress(OSError):
                     part.unlink()
@@ -262,16 +266,20 @@ class VideoManager:
         found.sort(reverse=True)
         stale = time.time() - _PART_LIFE
         old = [path for modified, path in found if path.suffix == ".part" and modified < stale]
-        videos = [path for _, path in found if path.suffix != ".part"]
+        videos: dict[str, list[Path]] = {}
+        for _, path in found:
+            if path.suffix != ".part":
+                videos.setdefault(_bare(path), []).append(path)
         if self._max_cached:
-            old += [path for path in videos[self._max_cached :] if _bare(path) not in spared]
+            for name in list(videos)[self._max_cached :]:
+                old += videos[name] if name not in spared else []
         for path in old:
             path.unlink(missing_ok=True)
 
 
 def _bare(path: Path) -> str:
-    """A path without its extension."""
-    return os.path.splitext(path)[0]
+    """A path without its extensions: a video and what was made of it belong together."""
+    return str(path.parent / path.name.partition(".")[0])
 
 
 async def _to_the_end[**P, T](work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -328,36 +336,8 @@ def _is_text(head: bytes) -> bool:
     return not any(byte < 9 or 13 < byte < 27 for byte in head[:512])
 
 
-def _settle(part: Path, path: Path) -> None:
-    _check_whole(part)
-    os.replace(part, path)
-
-
-def _check_whole(path: Path) -> None:
-    """Walk an MP4's top-level boxes (ISO/IEC 14496-12 §4.2): one that ends behind the file's end was cut.
-
-    A server that closes the line without a Content-Length leaves no other sign of it.
-
-    Raises:
-        UpstreamFailed: the index or the pictures are missing.
-    """
-    size = path.stat().st_size
-    missing = {b"moov", b"mdat"}
-    with open(path, "rb") as file:
-        if file.read(12)[4:8] != b"ftyp":
-            return
-        at = 0
-        while at + 8 <= size and missing:
-            file.seek(at)
-            head = file.read(16)
-            length, kind = int.from_bytes(head[:4]), head[4:8]
-            if length == 1:
-                length = int.from_bytes(head[8:16])
-            elif length == 0:
-                length = size - at
-            if length < 8 or at + length > size:
-                break
-            missing.discard(kind)
-            at += length
-    if missing:
-        raise UpstreamFailed("truncated")
+def _settle(part: Path, kind: str) -> None:
+    """What every later step may count on: it is whole, and plays from its first bytes."""
+    check_whole(part)
+    if kind in ("mp4", "mov"):
+        tidy(part)

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from core.errors import Failure, Misconfigured, UpstreamFailed
+from core.mp4 import tidy
 from core.transport import MB, Transport, Trust
 from core.video_manager import TRIES, Download, VideoManager, kind_of
 from devtools.rig.media import make_mp4, make_png
@@ -44,6 +45,15 @@ def clip(kind: str) -> bytes:
                 frame = np.full((48, 64, 3), shade * 60, np.uint8)
                 box.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             box.mux(stream.encode(None))
+        return path.read_bytes()
+
+
+def friendly(data: bytes) -> bytes:
+    """As players and chats like it best; the manager leaves nothing less (test_mp4.py says what it is)."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "v")
+        path.write_bytes(data)
+        tidy(path)
         return path.read_bytes()
 
 
@@ -109,9 +119,8 @@ async def test_videos_are_kept(name: str, world: World) -> None:
     async with ScriptedServer([make()]) as server:
         path = await world.manager().download(link(server), CHAT, 7).file()
     assert path.name == f"000007.{extension}"
-    assert path.read_bytes() == clip(
-        name.partition(" ")[0] if name.partition(" ")[0] in ("webm", "mov", "mkv") else "mp4"
-    )
+    sent = clip(name.partition(" ")[0] if name.partition(" ")[0] in ("webm", "mov", "mkv") else "mp4")
+    assert path.read_bytes() == friendly(sent)
     assert playable(path)
     assert world.files() == [path.name]
 
@@ -334,6 +343,52 @@ async def test_cancelling_a_video_inside_the_answer_leaves_nothing(
     assert world.files() == []
 
 
+LATE = clip("mov").replace(b"ftypqt  ", b"ftypmp42", 1)  # its index comes last
+TOLD = b"\0\0\0\x20uuid" + bytes.fromhex("d8fec3d61b0e483c92975828877ec481") + bytes(8)
+
+
+async def test_a_video_is_friendly_once_it_is_there(world: World) -> None:
+    """Over the line and inside the answer: playing begins at once, and it does not say where it comes from."""
+    data = LATE + TOLD
+    async with ScriptedServer([answer(data, 200, "Content-Type: video/mp4")]) as server:
+        over_the_line = await world.manager().download(link(server), CHAT, 1).file()
+    inside = await world.manager().download("data:video/mp4;base64," + base64.b64encode(data).decode(), CHAT, 2).file()
+    assert data.index(b"mdat") < data.index(b"moov")
+    for path in (over_the_line, inside):
+        saved = path.read_bytes()
+        assert saved.index(b"moov") < saved.index(b"mdat")
+        assert len(saved) == len(data)
+        assert b"uuid" not in saved
+        assert playable(path)
+    assert world.files() == ["000001.mp4", "000002.mp4"]
+
+
+async def test_what_is_no_mp4_is_not_touched(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.video_manager.tidy", lambda path: pytest.fail("it would be read as what it is not"))
+    async with ScriptedServer([video("webm")]) as server:
+        assert (await world.manager().download(link(server), CHAT, 1).file()).read_bytes() == clip("webm")
+
+
+async def test_cancelling_while_it_is_made_friendly_leaves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def slow(path: Path) -> bool:
+        loop.call_soon_threadsafe(begun.set)
+        time.sleep(0.05)
+        return tidy(path)
+
+    monkeypatch.setattr("core.video_manager.tidy", slow)
+    async with ScriptedServer([answer(LATE, 200, "Content-Type: video/mp4")]) as server:
+        download = world.manager().download(link(server), CHAT, 1)
+        await begun.wait()
+        await download.cancel()
+        assert world.files() == []
+        await asyncio.sleep(0.08)
+    assert world.files() == []
+
+
 async def test_a_failed_download_nobody_waits_for_is_no_news(world: World) -> None:
     """An exception that is never retrieved would be logged with a traceback, and fails this test run."""
     download = world.manager().download("http://127.0.0.1/", CHAT, 1)
@@ -455,6 +510,22 @@ async def test_parts_that_nobody_finishes_go_and_others_stay(world: World) -> No
         os.utime(folder / name, (time.time() - age,) * 2)
     await manager.prune()
     assert world.files() == ["000002.bb.part"]
+
+
+async def test_what_was_made_of_a_video_goes_with_it(world: World) -> None:
+    """A smaller copy counts as no video of its own, and is in use while the video is."""
+    manager = world.manager(max_cached=2)
+    for path in await fill(world, manager, range(1, 3)):
+        small = path.with_suffix(".9mb.mp4")
+        small.write_bytes(path.read_bytes())
+        os.utime(small, (path.stat().st_mtime,) * 2)
+    await manager.prune()
+    assert world.files() == ["000001.9mb.mp4", "000001.mp4", "000002.9mb.mp4", "000002.mp4"]
+    with manager.holding(CHAT, 1):
+        await fill(world, manager, range(3, 5))
+        assert world.files() == ["000001.9mb.mp4", "000001.mp4", "000003.mp4", "000004.mp4"]
+    await manager.prune()
+    assert world.files() == ["000003.mp4", "000004.mp4"]
 
 
 async def test_pruning_an_empty_place(world: World) -> None:
