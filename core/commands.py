@@ -208,13 +208,15 @@ class Commands:
         if all(offered == () for offered in choices.values()):
             abilities.append(self._texts.say("able_fixed"))
         abilities += [
-            self._texts.say(
-                "able_choice", name=self._texts.say(name), offered=listed(offered), unit=self._texts.say(f"unit_{name}")
-            )
+            self._texts.say("able_choice", name=self._texts.say(name), offered=self._offered(name, offered))
             for name, offered in choices.items()
             if offered
         ]
         return self._texts.say("joint").join(abilities)
+
+    def _offered(self, name: str, offered: tuple[object, ...]) -> str:
+        values = self._texts.say("comma").join(listed(offered).split())
+        return self._texts.say("in_seconds", offered=values) if name == "duration" else values
 
     # ---- the other commands ----
 

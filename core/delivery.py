@@ -208,7 +208,8 @@ class Delivery:
                         too_large = f"{path.stat().st_size / MB:.0f}"
                         continue
                     await parcel.sending()
-                    outcome = await self._send_file(job, form, fitting)
+                    with self._videos.using(fitting):
+                        outcome = await self._send_file(job, form, fitting)
             await self._learn(job, form, outcome)
             if outcome is Sending.SENT and form is not Form.LINK:
                 self._caption(job)

@@ -33,7 +33,7 @@ from core.references import ReferenceStore
 from core.texts import KEYS, Language, Texts
 from core.transport import MB, Transport, Trust
 from core.video_manager import VideoManager
-from core.words import COMMANDS
+from core.words import COMMANDS, ROLES
 from devtools.rig.media import make_png
 from tests.host import Chat, context_of, settled
 from tests.internet import Internet
@@ -471,11 +471,23 @@ KEPT: dict[str, tuple[str, int, str, dict[str, Any], list[Role | None]]] = {
 }
 
 
+def kept_as(one: Any, role: Role) -> str:
+    said: str = one.texts.say("kept_as", role=one.texts.say(f"role_{role}"))
+    return said
+
+
+def named(text: str) -> int:
+    """How many roles a text names."""
+    return sum(word.lower() in ROLES for word in text.split())
+
+
 @pytest.mark.parametrize("name", KEPT)
 async def test_keeping_pictures(name: str, room: Any) -> None:
     text, pictures, key, facts, roles = KEPT[name]
     one = await room()
-    assert await one.say("references", text, *[PICTURE] * pictures) == [one.texts.say(key, **facts)]
+    role = one.texts.say("kept_as", role=one.texts.say(f"role_{roles[0]}")) if roles and named(text) == 1 else ""
+    answer = one.texts.say(key, **facts, role=role) if key == "kept" else one.texts.say(key, **facts)
+    assert await one.say("references", text, *[PICTURE] * pictures) == [answer]
     kept, _ = await one.kept.of(owner_of(one.event()))
     assert [reference.role for reference in kept] == roles
     assert await one.ledger.ids() == set()
@@ -517,12 +529,14 @@ async def test_pictures_come_one_after_the_other(room: Any) -> None:
     """As from mobile QQ: no message there holds both a picture and words."""
     one = await room(can=VEO)
     await one.say("references", "尾帧", *sized(100))
-    assert await one.say("references", "首帧", *sized(110)) == [one.texts.say("kept", count=2)]
+    assert await one.say("references", "首帧", *sized(110)) == [one.texts.say("kept", count=2, role=kept_as(one, F))]
     shown = await one.say("references", "查看")
-    assert shown[0] == one.texts.say("kept_now", count=2, minutes=10)
-    assert [line.strip() for line in shown[1:]] == [
-        one.texts.say("kept_line", place=place, role=one.texts.say(f"role_{role}"))
-        for place, role in enumerate((L, F), 1)
+    assert shown[0].splitlines() == [
+        one.texts.say("kept_now", count=2, minutes=10),
+        *(
+            one.texts.say("kept_line", place=place, role=one.texts.say(f"role_{role}"))
+            for place, role in enumerate((L, F), 1)
+        ),
     ]
     sent = [part["type"] for call in one.chat.client.named("send_group_msg") for part in call["message"]]
     assert sent.count("image") == 2
@@ -539,7 +553,7 @@ async def test_quoted_pictures_and_people_s_portraits_are_kept_too(room: Any) ->
     """In this order; a portrait is only a link so far, so there is nothing of it to show."""
     one = await room()
     chain = [At(qq="7", name="n"), *sized(110), Reply(id="1", chain=sized(100))]
-    assert await one.say("references", "@n(7) 参考", *chain) == [one.texts.say("kept", count=3)]
+    assert await one.say("references", "@n(7) 参考", *chain) == [one.texts.say("kept", count=3, role=kept_as(one, R))]
     kept, _ = await one.kept.of(owner_of(one.event()))
     assert [(bool(reference.path), reference.avatar) for reference in kept] == [
         (True, False),
@@ -547,7 +561,8 @@ async def test_quoted_pictures_and_people_s_portraits_are_kept_too(room: Any) ->
         (False, True),
     ]
     assert widths(kept[:2]) == [100, 110]
-    assert len(await one.say("references", "show")) == 4
+    [shown] = await one.say("references", "show")
+    assert len(shown.splitlines()) == 4
 
 
 async def test_the_sender_s_portrait_is_not_kept_for_want_of_a_picture(room: Any) -> None:
@@ -688,11 +703,11 @@ async def test_the_list_of_models(language: Language, room: Any) -> None:
         for model in modes
     }
     assert (able["m-1"] in alone, "v-1" in alone) == (True, False)
-    assert [line[0] for line in both.splitlines() if "-1" in line] == ["*", "·"]
+    assert [line[0] for line in both.splitlines() if "-1" in line] == ["✓", "·"]
     assert all(able[model] in both for model in modes)
     await two.say("models", "veo/v-2")
     [chosen] = await two.say("models")
-    assert [line[0] for line in chosen.splitlines() if "-1" in line or "-2" in line] == ["·", "*"]
+    assert [line[0] for line in chosen.splitlines() if "-1" in line or "-2" in line] == ["·", "✓"]
     assert "v-2" in chosen
     [help_] = await two.say("help")
     assert "v-2" in help_
@@ -707,7 +722,7 @@ CHOICES: dict[str, tuple[str, str, dict[str, Any], tuple[str, str]]] = {
     "no model": ("veo/", "model_chosen", {"backend": "veo", "model": "v-1"}, ("veo", "v-1")),
     "a model with a slash": ("veo/a/b", "model_chosen", {"backend": "veo", "model": "a/b"}, ("veo", "a/b")),
     "the one that is the default": ("grok", "model_chosen", {"backend": "grok", "model": "m-1"}, ("grok", "m-1")),
-    "nobody's": ("sora", "bad_input.unknown_backend", {"name": "sora", "offered": "@grok @veo"}, ("grok", "m-1")),
+    "nobody's": ("sora", "bad_input.unknown_choice", {"name": "sora", "offered": "grok veo"}, ("grok", "m-1")),
     "the default": ("默认", "model_default", {"backend": "grok", "model": "m-1"}, ("grok", "m-1")),
     "the default, in English": ("Default", "model_default", {"backend": "grok", "model": "m-1"}, ("grok", "m-1")),
 }  # fmt: skip
@@ -1010,6 +1025,23 @@ async def test_the_english_answers_are_english(room: Any) -> None:
 def test_every_command_is_tried() -> None:
     tried = set(re.findall(r'say\(\s*"(\w+)"', Path(__file__).read_text()))
     assert set(COMMANDS) <= tried
+
+
+async def test_the_diagnosis(room: Any) -> None:
+    """Keys are asked without paying; each form is offered to this very chat, and remembered."""
+    one = await room(keys="good bad")
+    one.backend.bad_keys.add("bad")
+    assert await one.say("diagnose", "") == [one.texts.say("bad_input.admins_only")]
+    event = one.event(Plain("/视频诊断"), admin=True)
+    await one.commands.run("diagnose", event, "")
+    await until(lambda: any("视频诊断\n" in words for words in one.words()), 5)
+    report = one.words()[-1]
+    assert "Key 1：✓ 有效（http://gateway.example/v1/models）" in report
+    assert "Key 2：✗" in report
+    assert "【veo】没有填 Key" in report
+    assert "✓ 视频（本地文件）" in report
+    assert one.backend.creates == []
+    assert await one.ledger.ids() == set(), "it is no job"
 
 
 async def test_words_that_cannot_be_said_still_stop_the_event(room: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from core import errors, texts, words
 from core.capabilities import Mode
+from core.delivery_plan import Form
 from core.errors import Failure, Why
 from core.models import Role, State
 from core.texts import KEYS, Language, Texts
@@ -45,6 +46,7 @@ COMPUTED = {
     ("capabilities.py", "f'{name}_not_offered'"):
         ["duration_not_offered", "aspect_ratio_not_offered", "resolution_not_offered"],
     ("orders.py", "failure.why.cause"): ["bad_address"],
+    ("delivery.py", "cause"): ["too_large", "private"],
     ("tickets.py", "'no_ticket' if answer.ending == 'whole' else answer.ending"):
         ["cut", "timeout", "no_ticket"],
     ("references.py", "cause"): ["avatar_unavailable", "picture_unreadable"],
@@ -139,6 +141,7 @@ def test_every_sentence_is_used() -> None:
     keys = {one.key for one in RAISED} | {one.kind for one in RAISED} | {f"state_{state}" for state in State}
     keys |= {f"cancelled.{cause}" for cause in ("free", "billed_perhaps")}
     keys |= {f"role_{role}" for role in (*Role, "open")} | {f"able_{mode}" for mode in Mode}
+    keys |= {f"form_{form}" for form in Form}
     for path in (*CORE, MAIN):
         silent = docstrings(path)
         if path.name == "texts.py":
