@@ -80,7 +80,19 @@ class GiteePlugin(Star):
         commands = Commands(self._settings, self._texts, backends, ledger, kept, self._runner, delivery, orders)
         self._resources = (delivery, ledger, transport)
         await self._runner.start()
+        self._describe_tool(orders.tool_offers())
         self._commands = commands  # not before: a job that begins while the old ones are taken up would be one of them
+
+    def _describe_tool(self, offers: dict[str, str]) -> None:
+        """Let the chat's LLM know what the model in use can do: what it asks for in vain costs the person a turn."""
+        tool = self.context.get_llm_tool_manager().get_func("gitee_generate_video")
+        properties = tool.parameters.get("properties", {}) if tool and tool.parameters else {}
+        for name, offer in offers.items():
+            if name in properties:
+                plain = (
+                    str(properties[name].get("description", "")).partition(" Offered: ")[0].partition(" Cannot be ")[0]
+                )
+                properties[name]["description"] = f"{plain} {offer}"
 
     async def terminate(self) -> None:
         """Stop. A paid request or a send that is under way goes on, and the next instance finds it."""

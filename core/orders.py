@@ -122,6 +122,20 @@ class Orders:
         name = named or self._settings.video.backend
         return name, self._backends[name].model
 
+    def tool_offers(self) -> dict[str, str]:
+        """What the panel's model offers, for each parameter of the LLM tool; it is said behind its description."""
+        configured = self._backends[self._settings.video.backend]
+        can = configured.backend.capabilities(configured.model)
+        modes = {mode for mode in can.modes if can.most or mode == "text"}
+        offers = {"mode": ("auto", *(mode for mode in MODES if mode in modes))}
+        offers |= {name: getattr(can, f"{name}s") for name in ("duration", "aspect_ratio", "resolution")}
+        fixed = "Cannot be chosen with the model in use."
+        return {
+            name: f"Offered: {', '.join(map(str, values))}." if values else fixed
+            for name, values in offers.items()
+            if values is not None
+        }
+
     async def _draft(self, event: AstrMessageEvent, typed: Typed, *, tool: bool) -> tuple[Job, Capabilities, list[str]]:
         """The job as it would be, checked before anybody pays.
 

@@ -981,9 +981,9 @@ ABLE: dict[str, tuple[Capabilities, list[str], list[str]]] = {
     "works without": (
         Capabilities(durations=(6, 10), resolutions=("480p",)),
         ["able_text", "able_image"],
-        ["6 10", "480p"],
+        ["6", "10", "480p"],
     ),
-    "everything": (VEO, ["able_text", "able_image", "able_frames", "able_references"], ["16:9 9:16"]),
+    "everything": (VEO, ["able_text", "able_image", "able_frames", "able_references"], ["16:9", "9:16"]),
 }
 
 
