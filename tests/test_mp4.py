@@ -256,7 +256,7 @@ LEFT_ALONE: dict[str, Callable[[], bytes]] = {
     "an offset into the index itself": lambda: shifted(film(), lambda place: len(film()) - 9),
     "a box in a track that is too long": track_with(b"\0\0\xff\xfffree"),
     "a box in a track that is too short": track_with(b"\0\0\0\7free"),
-    "a box in a track that does not end": track_with(b"\0\0\0\0free"),
+    "a box in the index that does not end": index_with(b"\0\0\0\0free"),
     "half a box in a track": track_with(b"\0\0\0"),
     "no index": lambda: parts(film())[0],
     "not an mp4": lambda: film("mkv"),

@@ -197,6 +197,7 @@ FAILURES: dict[str, tuple[str, str]] = {
     "a cut video": ("open(target, 'wb').write(small[:-100])", "no video"),
     "it says what cannot be read": ("sys.stdout.buffer.write(b'\\xff\\xfe\\n' * 9); sys.exit(3)", "ended with 3"),
     "it says where it is in no number": (GOOD.replace("out_time_us=", "out_time_us=N/A") + "sys.exit(4)", "with 4"),
+    "a line without an end": ("sys.stdout.write('x' * 8_000_000); sys.exit(5)", "ended with 5"),
     "it is too slow": (SLOW, "too long"),
     "it does not hear": (DEAF, "too long"),
     "it does not stop talking": (NOISY, "too long"),
