@@ -11,13 +11,14 @@ from typing import Any
 from urllib.parse import quote
 
 from . import media_url
+from .body import Base64, Body
 from .capabilities import Capabilities, Mode, filled, mode_of
 from .config import GeminiSettings
 from .envelope import is_refusal, message_of
 from .errors import BadInput, Refused, UpstreamFailed
 from .models import Pending, Reference, Role, VideoRequest, VideoResult
 from .tickets import read_created, read_looked
-from .transport import Base64, Body, Transport
+from .transport import Transport
 from .upstream import Upstream
 
 _LONG = 8  # seconds: the only length of a video of references, and of one that is larger than 720p

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+from .body import Attachment, Body
 from .capabilities import Capabilities, Mode, filled, fit, mode_of
 from .config import GiteeSettings
 from .models import Pending, VideoRequest, VideoResult
 from .tickets import read_created, read_job, read_looked, unwrapped
-from .transport import Attachment, Body, Transport
+from .transport import Transport
 from .upstream import Upstream
 
 _FRAMES_A_SECOND = 16  # 81 frames are 5 seconds and the picture they begin with

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from . import media_url, words
+from .body import Body, DataUrl
 from .capabilities import Capabilities
 from .config import BadAddress, VideoSettings, api_root
 from .envelope import is_html, is_refusal, name, name_value, read_json
 from .errors import Misconfigured, Refused, UnknownCharge, UpstreamFailed
 from .models import VideoRequest, VideoResult
-from .transport import Answer, Body, DataUrl, Transport
+from .transport import Answer, Transport
 
 _LARGE = 1 << 18  # characters; above it, reading would be felt by the other chats and goes to a thread
 _CHECK_SECONDS = 60.0

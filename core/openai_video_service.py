@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from PIL import Image, ImageOps
 
+from .body import Attachment, Body, DataUrl
 from .capabilities import Capabilities, filled
 from .config import OpenaiSettings
 from .envelope import name, read_json
@@ -21,7 +22,7 @@ from .errors import Misconfigured
 from .media_url import content_link
 from .models import Pending, Reference, VideoRequest, VideoResult
 from .tickets import read_created, read_job, read_looked, ticket_in, unwrapped
-from .transport import Answer, Attachment, Body, DataUrl, Transport
+from .transport import Answer, Transport
 from .upstream import Upstream
 
 _VIDEOS, _GENERATIONS = "videos", "video/generations"  # behind /v1/

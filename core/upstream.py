@@ -2,10 +2,11 @@
 
 from typing import ClassVar
 
+from .body import Body
 from .config import BadAddress, UpstreamSettings, api_root
 from .envelope import is_html, name
 from .errors import Misconfigured
-from .transport import Answer, Body, Transport
+from .transport import Answer, Transport
 
 CREATE_SECONDS = 300.0  # a create answers at once, or when the video is there; longer, a proxy has cut it anyway
 LOOK_SECONDS = 60.0

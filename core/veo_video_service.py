@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from .body import Body, DataUrl
 from .capabilities import Capabilities, Mode, filled, mode_of
 from .config import VeoSettings
 from .errors import Misconfigured
 from .models import Pending, Reference, VideoRequest, VideoResult
 from .tickets import read_created, read_job, read_looked
-from .transport import Body, DataUrl, Transport
+from .transport import Transport
 from .upstream import Upstream
 
 type Publish = Callable[[Path], Awaitable[str | None]]

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from .body import Body, DataUrl
 from .capabilities import Capabilities, Mode, filled, fit, mode_of
 from .config import XaiSettings
 from .envelope import read_json
 from .errors import Refused
 from .models import Pending, VideoRequest, VideoResult
 from .tickets import read_created, read_job, read_looked, status_of, unwrapped
-from .transport import Body, DataUrl, Transport
+from .transport import Transport
 from .upstream import Upstream
 
 _TICKS = 10**10  # of the bill, in one US dollar

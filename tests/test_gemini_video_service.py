@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from core.backends import TicketBackend
+from core.body import Body
 from core.capabilities import Capabilities
 from core.config import GeminiSettings
 from core.errors import (
@@ -24,7 +25,7 @@ from core.errors import (
 )
 from core.gemini_video_service import GeminiVideoService, build, read
 from core.models import Pending, Reference, Role, VideoRequest, VideoResult
-from core.transport import Body, Transport, Trust
+from core.transport import Transport, Trust
 from tests.scripted_server import RESET, ScriptedServer, answer
 
 ROOT = "https://gw.example.com"

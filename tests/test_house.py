@@ -25,6 +25,7 @@ ORDER = [
     "prompt",
     "media_url",
     "texts",
+    "body",
     "transport",
     "references",
     "kept_references",

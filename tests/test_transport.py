@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from core import transport as module
+from core.body import Attachment, Base64, Body, DataUrl
 from core.errors import Failure, Misconfigured, Retryable, UnknownCharge, UpstreamFailed
-from core.transport import MB, Answer, Attachment, Base64, Body, DataUrl, Transport, Trust, retry_after
+from core.transport import MB, Answer, Transport, Trust, retry_after
 from tests.internet import PUBLIC, Internet
 from tests.scripted_server import HANG, KEEP, READ, RESET, UNREAD, Act, ScriptedServer, Step, answer, drip
 from tests.tiny_socks import TinySocks

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from core import upstream as module
+from core.body import Body
 from core.config import UpstreamSettings
 from core.errors import Misconfigured, Retryable, UnknownCharge
-from core.transport import Body, Transport, Trust
+from core.transport import Transport, Trust
 from core.upstream import Upstream
 from tests.internet import PUBLIC, Internet
 from tests.scripted_server import HANG, RESET, ScriptedServer, answer

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from core.backends import TicketBackend
+from core.body import Body, DataUrl
 from core.capabilities import Capabilities, Mode, mode_of, with_roles
 from core.config import VeoSettings
 from core.errors import Failure, Misconfigured, OutOfQuota, UnknownCharge, UpstreamFailed
 from core.models import Pending, Reference, Role, VideoRequest, VideoResult
-from core.transport import Body, DataUrl, Transport, Trust
+from core.transport import Transport, Trust
 from core.veo_video_service import VeoVideoService, build, own_name
 from tests.internet import PUBLIC, Internet
 from tests.scripted_server import RESET, ScriptedServer, answer

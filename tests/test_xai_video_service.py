@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from core.body import Body
 from core.capabilities import with_roles
 from core.config import XaiSettings
 from core.errors import AuthFailed, BadInput, Failure, Refused, Retryable, UpstreamFailed
 from core.models import Pending, Reference, Role, VideoRequest, VideoResult
-from core.transport import Body, Transport, Trust
+from core.transport import Transport, Trust
 from core.xai_video_service import XaiVideoService, build
 from tests.scripted_server import Act, ScriptedServer, answer
 
