@@ -169,8 +169,12 @@ class VeoVideoService(Upstream):
             if reference.url and await self._transport.is_public(reference.url):
                 return reference.url
             published = await self._publish(Path(reference.path))
-            if published and await self._transport.is_public(published):
+            if published and await self._can_fetch(published):
                 return published
             if how == "url":
                 raise Misconfigured("picture_needs_link")
         return DataUrl(Path(reference.path), reference.mime)
+
+    async def _can_fetch(self, link: str) -> bool:
+        """Whether the upstream reaches this link: one outside our network only what is public."""
+        return await self._transport.is_public(link) or not await self._transport.is_public(self.root)
