@@ -158,41 +158,58 @@ class VideoSettings(BaseModel):
     acknowledge: Literal["auto", "text", "emoji"] = "auto"
 
 
-class UpstreamSettings(BaseModel):
+# A section lists its fields in the order of the panel, and a class those of its bases first, the last base foremost: so
+# what every section has is put together from pieces.
+
+
+class _Reached(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    base_url: Name = ""
+    api_key: Keys = ()
+    model: Name = ""
+
+
+class _PictureModel(_Reached):
+    image_model: Name = ""
+
+
+class _Watched(_Reached):
+    poll_seconds: Annotated[int, *_whole(1, 300)] = 10
+    timeout_seconds: Annotated[int, *_whole(1, 3600)] = 1800
+    aspect_ratio: Name = ""
+
+
+class _FreeLength(_Watched):
+    resolution: Name = ""
+    duration: Annotated[int, *_whole(0, 60)] = 0
+
+
+class _VeoChoices(_Watched):
+    enhance_prompt: bool = True
+    enable_upsample: bool = False
+    image_transport: Literal["auto", "url", "data"] = "auto"
+
+
+class UpstreamSettings(_Watched):
     """What the panel has for every upstream that works by ticket.
 
     Attributes:
         aspect_ratio, resolution, duration: what is made when the person chooses nothing; empty and 0 are the model's.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    base_url: Name = ""
-    api_key: Keys = ()
-    model: Name = ""
-    poll_seconds: Annotated[int, *_whole(1, 300)] = 10
-    timeout_seconds: Annotated[int, *_whole(1, 3600)] = 1800
-    aspect_ratio: Name = ""
     extra_headers: Annotated[dict[str, str], BeforeValidator(_headers)] = Field(default_factory=dict)
 
 
-class VeoSettings(UpstreamSettings):
+class VeoSettings(UpstreamSettings, _VeoChoices):
     """The panel's section ``veo``: the unified create/query API of VectorEngine and its relatives."""
 
     base_url: Name = "https://api.vectorengine.ai"
     model: Name = "veo-3.1-fast"
     aspect_ratio: Name = "16:9"
-    enhance_prompt: bool = True
-    enable_upsample: bool = False
-    image_transport: Literal["auto", "url", "data"] = "auto"
 
 
-class _FreeLength(UpstreamSettings):
-    resolution: Name = ""
-    duration: Annotated[int, *_whole(0, 60)] = 0
-
-
-class XaiSettings(_FreeLength):
+class XaiSettings(UpstreamSettings, _FreeLength):
     """The panel's section ``xai``."""
 
     base_url: Name = "https://api.x.ai"
@@ -200,21 +217,21 @@ class XaiSettings(_FreeLength):
     poll_seconds: Annotated[int, *_whole(1, 300)] = 5
 
 
-class OpenaiSettings(_FreeLength):
+class OpenaiSettings(UpstreamSettings, _FreeLength):
     """The panel's section ``openai``: OpenAI's video API, and the gateways that speak it."""
 
     base_url: Name = "https://api.openai.com"
     model: Name = "sora-2"
 
 
-class GeminiSettings(_FreeLength):
+class GeminiSettings(UpstreamSettings, _FreeLength):
     """The panel's section ``gemini``: Google's own Veo."""
 
     base_url: Name = "https://generativelanguage.googleapis.com"
     model: Name = "veo-3.1-fast-generate-preview"
 
 
-class GiteeSettings(_FreeLength):
+class GiteeSettings(UpstreamSettings, _FreeLength, _PictureModel):
     """The panel's section ``gitee``.
 
     Attributes:

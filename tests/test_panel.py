@@ -64,6 +64,13 @@ def test_the_panel_has_every_setting_in_the_same_order() -> None:
     assert list(ITEMS) == list(FIELDS)
 
 
+def test_the_rarest_setting_of_an_upstream_comes_last() -> None:
+    """And what makes videos of a picture stands below what makes them of a text."""
+    for name in BACKENDS[1:]:
+        assert list(SCHEMA[name]["items"])[-1] == "extra_headers"
+    assert list(SCHEMA["gitee"]["items"])[2:4] == ["model", "image_model"]
+
+
 def test_the_panels_defaults_are_the_defaults() -> None:
     def defaults(schema: dict[str, Any]) -> dict[str, Any]:
         return {key: defaults(item["items"]) if "items" in item else item["default"] for key, item in schema.items()}
@@ -105,8 +112,13 @@ def test_the_options_are_those_the_setting_takes(path: str) -> None:
 
 
 def test_the_fallback_offers_every_backend() -> None:
-    """Without labels, so that what is saved can only be the plain name."""
-    assert (ITEMS["video.fallback"]["options"], ITEMS["video.fallback"].get("labels")) == (BACKENDS, None)
+    """Named as the default backend is: the host's list shows labels and saves plain names; older hosts show these."""
+    for own, default in (
+        (ITEMS["video.fallback"], ITEMS["video.backend"]),
+        (english("video.fallback"), english("video.backend")),
+    ):
+        assert own["labels"] == default["labels"]
+    assert ITEMS["video.fallback"]["options"] == BACKENDS
     assert load(panel("video.fallback", BACKENDS[::-1]))[0].video.fallback == tuple(BACKENDS[::-1])
 
 
