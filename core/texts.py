@@ -22,7 +22,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "这个模型不能选{names}，按它的默认值生成。",
         "This model offers no choice of {names}; its default is used.",
     ),
-    "note_sibling": ("当前模型做不了这种用法，改用 {model}。", "The model in use does not do this; {model} takes over."),
+    "note_sibling": (
+        "当前模型做不了这种用法，改用 {model}。",
+        "The model in use does not do this; {model} takes over.",
+    ),
     "note_first": ("只用了第一张图片。", "Only the first picture is used."),
     "note_kept": ("用了你记下的 {count} 张参考图。", "Your {count} kept picture(s) are used."),
     "duration": ("时长", "duration"),

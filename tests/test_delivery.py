@@ -31,7 +31,6 @@ from core.errors import Failure, Misconfigured, Undelivered, UpstreamFailed, Why
 from core.job_ledger import JobLedger
 from core.models import Job, State, VideoRequest, VideoResult
 from core.outbox import Mood, Parcel, Sending
-from core.send_outcome import outcome_of
 from core.texts import Texts
 from core.transport import Transport, Trust
 from core.video_manager import Download, VideoManager
@@ -287,43 +286,6 @@ async def test_a_file_that_is_gone_is_not_sent(desk: Callable[..., Desk]) -> Non
 
 
 # ---- endings ----
-
-# What an adapter's library raises → what it says about the message.
-OUTCOMES: dict[str, tuple[BaseException, Sending]] = {
-    "qq: no bridge is connected": (onebot.ApiNotAvailable(), Sending.ABSENT),
-    "qq: the bridge says no": (
-        onebot.ActionFailed({"retcode": 1200, "wording": "rich media transfer failed"}), Sending.REFUSED,
-    ),
-    "qq: the bridge cannot open it": (onebot.ActionFailed({"retcode": 1200, "wording": "ENOENT"}), Sending.REFUSED),
-    "qq: QQ did not confirm in time": (
-        onebot.ActionFailed({"retcode": 1200, "wording": "Timeout: NTEvent sendMsg"}), Sending.UNKNOWN,
-    ),
-    "qq: no answer for 180 s": (onebot.NetworkError("WebSocket API call timeout"), Sending.UNKNOWN),
-    "qq: an http bridge fails": (onebot.HttpFailed(502), Sending.UNKNOWN),
-    "tg: no answer": (telegram.error.TimedOut(), Sending.UNKNOWN),
-    "tg: the line": (telegram.error.NetworkError("httpx.ReadError: "), Sending.UNKNOWN),
-    "tg: no connection was made": (telegram.error.NetworkError("httpx.ConnectError: refused"), Sending.ABSENT),
-    "tg: bad request": (telegram.error.BadRequest("Wrong file identifier"), Sending.REFUSED),
-    "tg: thrown out": (telegram.error.Forbidden("bot was kicked"), Sending.REFUSED),
-    "tg: too many messages": (telegram.error.RetryAfter(5), Sending.ABSENT),
-    "tg: above 50 MB": (telegram.error.NetworkError("Request Entity Too Large"), Sending.REFUSED),
-    "tg: still starting": (RuntimeError("This HTTPXRequest is not initialized!"), Sending.ABSENT),
-    "discord: above 10 MB": (RuntimeError("413 Payload Too Large: Request Entity Too Large"), Sending.REFUSED),
-    "the file is gone": (FileNotFoundError(2, "No such file"), Sending.REFUSED),
-    "a component it does not take": (ValueError("unsupported"), Sending.REFUSED),
-    "an argument it does not take": (TypeError("unexpected keyword"), Sending.REFUSED),
-    "the answer cannot be read: it was sent": (json.JSONDecodeError("Expecting value", "<html>", 0), Sending.UNKNOWN),
-    "a line that broke": (ConnectionResetError(), Sending.UNKNOWN),
-    "no answer in time": (TimeoutError(), Sending.UNKNOWN),
-    "something we do not know": (KeyError("message_id"), Sending.UNKNOWN),
-    "anything": (Exception("?"), Sending.UNKNOWN),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", OUTCOMES)
-def test_what_an_exception_says(name: str) -> None:
-    error, outcome = OUTCOMES[name]
-    assert outcome_of(error) is outcome
 
 
 async def test_a_chat_whose_platform_is_not_there(desk: Callable[..., Desk]) -> None:
