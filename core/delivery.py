@@ -18,7 +18,7 @@ from astrbot.api.star import Context
 
 from . import qq
 from .config import Settings
-from .delivery_plan import Form, limit_of, mapped, planned, platform_of
+from .delivery_plan import Form, limit_of, mapped, planned, platform_of, takes_videos
 from .emoji_feedback import EmojiFeedback
 from .errors import Failure, Undelivered, Why
 from .job_ledger import JobLedger, LedgerFailed
@@ -264,7 +264,10 @@ class Delivery:
         limit, size = limit_of(job.destination.platform, form), path.stat().st_size
         if limit is None or size <= limit:
             return path
-        if form is Form.ATTACHMENT or form is Form.BASE64 or self._settings.delivery.shrink == "never":
+        shrinks = form is not Form.BASE64 and (
+            form is not Form.ATTACHMENT or not takes_videos(job.destination.platform)
+        )
+        if not shrinks or self._settings.delivery.shrink == "never":
             return None
         return await self._shrinker.shrink(path, limit)
 
