@@ -18,7 +18,7 @@ from astrbot.api.star import Context
 
 from . import qq
 from .config import Settings
-from .delivery_plan import Form, limit_of, mapped, planned, platform_of
+from .delivery_plan import Form, limit_of, mapped, planned, platform_of, takes_videos
 from .emoji_feedback import EmojiFeedback
 from .errors import Failure, Undelivered, Why
 from .job_ledger import JobLedger, LedgerFailed
@@ -265,7 +265,10 @@ class Delivery:
         limit, size = limit_of(job.destination.platform, form), path.stat().st_size
         if limit is None or size <= limit:
             return path
-        if form is Form.ATTACHMENT or form is Form.BASE64 or self._settings.delivery.shrink == "never":
+        shrinks = form is not Form.BASE64 and (
+            form is not Form.ATTACHMENT or not takes_videos(job.destination.platform)
+        )
+        if not shrinks or self._settings.delivery.shrink == "never":
             return None
         return await self._shrinker.shrink(path, limit)
 
@@ -351,7 +354,7 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 (adapters raise whatever their libraries raise; `outcome_of` names it)
             outcome = outcome_of(error)
             logger.warning("job %s: sending on %s: %s: %s", job.id, job.destination.platform, outcome, _brief(error))
-            if outcome is Sending.UNKNOWN and is_media and await self._arrived(job, chain[0], began):
+            if outcome is Sending.UNKNOWN and is_media and await self._arrived(job, chain[0], size, began):
                 return Sending.SENT
             return outcome
         if outcome is Sending.SENT and complaints and is_media:
@@ -359,14 +362,14 @@ class Delivery:
             return await self._doubted(job)
         return outcome
 
-    async def _arrived(self, job: Job, part: BaseMessageComponent, since: float) -> bool:
+    async def _arrived(self, job: Job, part: BaseMessageComponent, size: int, since: float) -> bool:
         """Whether an unclear video is in the chat after all, where the platform can be asked."""
         if job.destination.platform != "aiocqhttp":
             return False
         event = self._events.get(job.id)
         source = part.file if isinstance(part, Video) else part.file_ if isinstance(part, File) else ""
-        path = self._videos.find(job.destination.conversation, job.number)
-        video = qq.Sent(source or "", path.stat().st_size if path else 0, since)
+        path = None if size else self._videos.find(job.destination.conversation, job.number)
+        video = qq.Sent(source or "", path.stat().st_size if path else size, since)
         try:
             bot = self._emoji.bot_of(job.destination, event)
         except StopIteration:  # its platform is gone

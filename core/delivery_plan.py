@@ -74,6 +74,11 @@ def platform_of(name: str) -> Platform:
     return PLATFORMS.get(name, _STRANGER)
 
 
+def takes_videos(name: str) -> bool:
+    """Whether a file of ours is offered to it as a Video before it is one as a File."""
+    return Form.FILE in platform_of(name).forms
+
+
 def planned(
     name: str,
     *,

@@ -111,8 +111,12 @@ def _holds(message: dict[str, Any], video: Sent, me: object) -> bool:
 
 
 def _is(video: Sent, data: dict[str, Any]) -> bool:
-    """Several videos may be on their way to one chat: a name or a size tells them apart."""
+    """Several videos may be on their way to one chat, and of one name: an address or a size tells them apart."""
     name = video.source.rpartition("/")[2].partition("?")[0]
     names = {str(data.get(key) or "") for key in ("file", "name", "url", "path")}
-    same_size = video.size > 0 and str(data.get("file_size") or data.get("size") or "") == str(video.size)
-    return same_size or video.source in names or any(one.rpartition("/")[2] == name for one in names if one and name)
+    if video.source in names:
+        return True
+    size = str(data.get("file_size") or data.get("size") or "0")
+    if video.size > 0 and size != "0":
+        return size == str(video.size)
+    return any(one.rpartition("/")[2] == name for one in names if one and name)

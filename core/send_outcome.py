@@ -59,8 +59,13 @@ class Complaints(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take down one line of the log."""
         heard = self._heard.get()
-        if heard is not None:
-            heard.append(record.getMessage()[:200])
+        if heard is None:
+            return
+        try:
+            line = record.getMessage()
+        except (TypeError, ValueError, LookupError):  # written wrong: it must not look like the end of the send
+            line = str(record.msg)
+        heard.append(line[:200])
 
     @contextmanager
     def listening(self) -> Iterator[list[str]]:
