@@ -149,6 +149,11 @@ class GiteePlugin(Star):
         """重发做好的视频：/视频重发 [编号]"""
         await self._run("resend", event, text)
 
+    @_command("retry")
+    async def retry(self, event: AstrMessageEvent, text: GreedyStr) -> None:
+        """同样的请求再做一次：/视频重试 [编号]"""
+        await self._run("retry", event, text)
+
     @_command("references")
     async def references(self, event: AstrMessageEvent, text: GreedyStr) -> None:
         """先记下图片：/参考图 [首帧|尾帧|参考|清除|查看]，/参考图 [参数] -- 提示词"""
@@ -194,3 +199,15 @@ class GiteePlugin(Star):
         if self._commands is None:
             return self._texts.say("starting")
         return await self._commands.tool(event, prompt, mode, duration, aspect_ratio, resolution)
+
+    @filter.llm_tool(name="gitee_video_status")  # type: ignore[untyped-decorator]
+    async def video_status(self, event: AstrMessageEvent, number: float = 0) -> str:
+        """Look up what became of a video that was asked for: its state, percentage and expected time. The video itself
+        is sent to the chat by the plugin.
+
+        Args:
+            number(number): The job's number; 0 for the user's newest.
+        """
+        if self._commands is None:
+            return self._texts.say("starting")
+        return await self._commands.status(event, number)

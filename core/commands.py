@@ -29,7 +29,8 @@ from .texts import Texts
 from .utils import find_images, sources_of, text_without_mentions
 
 _SHOWN = 10
-_WITH_VIDEO = (State.DELIVERED, State.UNKNOWN, State.FAILED, State.CANCELLED)
+CONFIRM_SECONDS = 60.0
+_OVER = (State.DELIVERED, State.UNKNOWN, State.FAILED, State.CANCELLED)
 
 
 class Commands:
@@ -53,6 +54,7 @@ class Commands:
         self._settings, self._texts, self._backends, self._orders = settings, texts, backends, orders
         self._ledger, self._kept, self._runner, self._delivery = ledger, kept, runner, delivery
         self._diagnosis = Diagnosis(texts, backends, delivery)
+        self._asked: dict[tuple[str, str], float] = {}  # who was asked about which job, and when
 
     async def run(self, command: str, event: AstrMessageEvent, text: str = "") -> None:
         """Answer one command, in words whatever happens, and keep the message from the chat's own LLM.
@@ -67,6 +69,7 @@ class Commands:
             "jobs": self._jobs,
             "cancel": self._cancel,
             "resend": self._resend,
+            "retry": self._retry,
             "references": self._references,
             "models": self._models,
             "diagnose": self._diagnose,
@@ -253,7 +256,7 @@ class Commands:
 
     async def _resend(self, event: AstrMessageEvent, text: str) -> str:
         number = self._number(text, "resend")
-        job = await self._named(event, number) if number is not None else await self._newest(event, _WITH_VIDEO)
+        job = await self._named(event, number) if number is not None else await self._newest(event, _OVER)
         if job is None:
             return self._texts.say("nothing_to_resend")
         if job.result is None:
@@ -262,6 +265,42 @@ class Commands:
         again = job.state.final and self._runner.resend(job)
         answer = self._texts.say("resending" if again else "being_sent", number=job.number)
         return self._texts.join(answer, *self._delivery.notes_for(job))
+
+    async def _retry(self, event: AstrMessageEvent, text: str) -> str | None:
+        """``/视频重试``: the same once more; what may have been billed is asked about first."""
+        number = self._number(text, "retry")
+        job = await self._named(event, number) if number is not None else await self._newest(event, _OVER, any_end=True)
+        if job is None:
+            return self._texts.say("nothing_to_retry")
+        if not self._may(event, job):
+            return self._texts.say("not_yours", number=job.number)
+        if not job.state.final:
+            return self._texts.say("retry_running", number=job.number)
+        asked = self._asked.pop((_person(event), job.id), 0.0)
+        if _perhaps_billed(job) and time.monotonic() - asked > CONFIRM_SECONDS:
+            self._asked[_person(event), job.id] = time.monotonic()
+            return self._texts.say("retry_confirm", number=job.number, seconds=int(CONFIRM_SECONDS))
+        return await self._orders.again(event, job)
+
+    async def status(self, event: AstrMessageEvent, number: object) -> str:
+        """The LLM tool: one job of this chat, or the newest of whoever asks.
+
+        Args:
+            number: as the model wrote it; 0 for the newest.
+        """
+        try:
+            wanted = int(float(str(number or 0).lstrip("#")))
+        except (ValueError, OverflowError):
+            wanted = 0
+        try:
+            if wanted > 0:
+                found = await self._ledger.find(event.unified_msg_origin, wanted)
+                jobs = [found] if found and self._may(event, found) else []
+            else:
+                jobs = await self._ledger.latest(event.unified_msg_origin, person=_person(event), most=1)
+            return await self._line(jobs[0]) if jobs else self._texts.say("no_jobs")
+        except LedgerFailed as error:
+            return self._unsaved(error)
 
     async def _diagnose(self, event: AstrMessageEvent, text: str) -> str:
         if not event.is_admin():
@@ -311,10 +350,10 @@ class Commands:
             raise BadInput("no_such_job", number=number)
         return job
 
-    async def _newest(self, event: AstrMessageEvent, states: tuple[State, ...]) -> Job | None:
+    async def _newest(self, event: AstrMessageEvent, states: tuple[State, ...], *, any_end: bool = False) -> Job | None:
         """One's own newest job in one of these states; of final ones, one that has a video."""
         jobs = await self._ledger.latest(event.unified_msg_origin, person=_person(event), states=states, most=50)
-        return next((job for job in jobs if job.result or not job.state.final), None)
+        return next((job for job in jobs if any_end or job.result or not job.state.final), None)
 
     @staticmethod
     def _may(event: AstrMessageEvent, job: Job) -> bool:
@@ -335,6 +374,8 @@ class Commands:
                 details.append(self._texts.say("left", seconds=max(1, round(left))))
         elif job.state is State.ACCEPTED and (position := self._runner.position_of(job)):
             details.append(self._texts.say("position", position=position))
+        if job.result and job.result.cost is not None:
+            details.append(self._texts.cost(job.result.cost, job.result.currency))
         prompt = job.request.prompt
         return self._texts.say(
             "job_line",
@@ -349,6 +390,16 @@ def _before_dashes(text: str) -> tuple[str, bool, str]:
     """``options -- prompt``, taken apart; phones make one long dash of two."""
     head, dashes, prompt = re.sub(r"(^|\s)(?:--|——|—|–|－－)(\s|$)", r"\1\0\2", text, count=1).partition("\0")
     return head.strip(), bool(dashes), prompt.strip()
+
+
+def _perhaps_billed(job: Job) -> bool:
+    """Whether a job that is over may stand on the bill."""
+    if job.state in (State.DELIVERED, State.UNKNOWN) or job.perhaps_billed or job.result:
+        return True
+    why = job.error
+    if why and why.kind == "cancelled":
+        return why.cause != "free"
+    return why is not None and why.kind in ("refused", "upstream_failed", "unknown_charge", "undelivered")
 
 
 def _person(event: AstrMessageEvent) -> str:

@@ -323,7 +323,7 @@ class Delivery:
             return
         cost = ""
         if job.result and job.result.cost is not None:
-            cost = self._texts.say("cost", amount=f"{job.result.cost:.4g}", currency=job.result.currency)
+            cost = f" · {self._texts.cost(job.result.cost, job.result.currency)}"
         seconds = round(job.ready_at - job.submitted_at)
         text = self._texts.say("caption", number=job.number, model=job.model, seconds=seconds, cost=cost)
         self.spawn(self.say(job, text, quote=True))

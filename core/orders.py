@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,6 +84,54 @@ class Orders:
             Failure: why there is no job.
         """
         job, can, notes = await self._draft(event, typed, tool=tool)
+
+        async def gather() -> tuple[Reference, ...]:
+            found = await self._pictures(event, can, mode, only_kept=only_kept)
+            references = self._roles(await self._references.keep(job.id, found.sources), mode)
+            notes.extend(self._notes_on(found, references, job, can))
+            if found.kept:
+                await self._kept.use(owner_of(event))
+            return references
+
+        return await self._begun(event, job, notes, gather, tool=tool)
+
+    async def again(self, event: AstrMessageEvent, old: Job) -> str | None:
+        """The same request once more, with the same pictures, as a new job.
+
+        Returns:
+            A refusal, or None when all is said.
+        """
+        if not self._settings.video.enabled:
+            raise BadInput("disabled")
+        if old.backend not in self._backends:
+            raise Misconfigured("no_backend", name=old.backend)
+        if not self._backends[old.backend].keys:
+            raise AuthFailed("no_key", backend=old.backend)
+        job = Job(
+            id=uuid.uuid4().hex,
+            backend=old.backend,
+            model=old.model,
+            request=replace(old.request, references=()),
+            destination=destination_of(event),
+            message_key=message_key(event, ""),
+            gathering=True,
+        )
+
+        async def gather() -> tuple[Reference, ...]:
+            return await self._references.keep(job.id, old.request.references)
+
+        return await self._begun(event, job, [], gather)
+
+    async def _begun(
+        self,
+        event: AstrMessageEvent,
+        job: Job,
+        notes: list[str],
+        gather: Callable[[], Awaitable[tuple[Reference, ...]]],
+        *,
+        tool: bool = False,
+    ) -> str | None:
+        """Accept a drafted job, gather its pictures, let it go, and say so; see `take`."""
         accepted = await self._runner.accept(job)
         if isinstance(accepted, Denied):
             return self._denied(job, accepted, tool=tool)
@@ -91,12 +139,7 @@ class Orders:
         self._delivery.begin(job, event)
         launched = None
         try:
-            found = await self._pictures(event, can, mode, only_kept=only_kept)
-            references = await self._references.keep(job.id, found.sources)
-            notes += self._notes_on(found, self._roles(references, mode), job, can)
-            launched = await self._runner.launch(job, self._roles(references, mode))
-            if found.kept:
-                await self._kept.use(owner_of(event))
+            launched = await self._runner.launch(job, await gather())
         except Failure as failure:
             return self._texts.failed(job.number, failure.why, None, job.backend)
         except StaleJob:  # cancelled meanwhile

@@ -40,7 +40,6 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "🎬 #{number} The video is ready, but its {size} MB are more than can be sent here. Open the link:\n{url}",
     ),
     "caption": ("🎬 #{number} · {model} · {seconds} 秒{cost}", "🎬 #{number} · {model} · {seconds} s{cost}"),
-    "cost": (" · {amount} {currency}", " · {amount} {currency}"),
     "link_unreachable": (
         "🎬 #{number} 视频已生成，但从这里下载失败（网络不通或中断），请打开链接观看：\n{url}",
         "🎬 #{number} The video is ready, but it could not be downloaded from here. Open the link:\n{url}",
@@ -154,6 +153,13 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "nothing_to_resend": ("没有可以重发的视频。", "There is no video to send again."),
     "no_video_in": ("任务 #{number} 没有视频：{state}。", "Job #{number} has no video: {state}."),
+    "nothing_to_retry": ("没有可以重试的任务。", "There is nothing to try again."),
+    "retry_running": ("#{number} 还在进行中。", "#{number} is still under way."),
+    "retry_confirm": (
+        "#{number} 可能已经扣过费，再做一次会再付一次。确定的话，{seconds} 秒内再发一遍 /视频重试 {number}。",
+        "#{number} may have been charged; once more is paid once more. If you want that, send /视频重试 {number} again "
+        "within {seconds} s.",
+    ),
     "resending": ("🎬 正在重发 #{number} …", "🎬 Sending #{number} again …"),
     "being_sent": ("#{number} 正在发送中，请稍候。", "#{number} is being sent right now."),
     "help": (
@@ -165,7 +171,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "/视频 预设名 [补充]　/视频预设　查看预设（{presets} 个）\n"
         "/参考图　先记下图片（手机 QQ、首帧尾帧、多图）；/参考图 -- 提示词　直接生成\n"
         "/视频模型　查看和选用后端\n"
-        "/视频任务 [编号]　/视频取消 [编号]　/视频重发 [编号]\n"
+        "/视频任务 [编号]　/视频取消 [编号]　/视频重发 [编号]　/视频重试 [编号]\n"
         "每人同时 {per_user} 个任务，共 {running} 个同时生成。",
         "🎬 Videos\n"
         "/视频 prompt [+ a picture: attached, quoted, or @somebody for their avatar]\n"
@@ -175,7 +181,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "/视频 preset [more] · /视频预设 lists the presets ({presets})\n"
         "/参考图 keeps pictures first (mobile QQ, first and last frame, several); /参考图 -- prompt\n"
         "/视频模型 lists and chooses backends\n"
-        "/视频任务 [number] · /视频取消 [number] · /视频重发 [number]\n"
+        "/视频任务 [number] · /视频取消 [number] · /视频重发 [number] · /视频重试 [number]\n"
         "{per_user} job(s) per person at a time, {running} rendering at once.",
     ),
     "able_text": ("文字", "text"),
@@ -529,6 +535,11 @@ class Texts:
     def say(self, key: str, /, **facts: object) -> str:
         """One sentence, filled in."""
         return _SENTENCES[key][self._column].format(**facts)
+
+    @staticmethod
+    def cost(amount: float, currency: str) -> str:
+        """What something took, as the upstream says."""
+        return f"{amount:.4g} {currency}".strip()
 
     def join(self, *sentences: str) -> str:
         """Sentences one after the other; Chinese ones have their space in the full stop."""

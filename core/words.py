@@ -6,6 +6,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "jobs": ("视频任务",),
     "cancel": ("视频取消",),
     "resend": ("视频重发", "重发视频", "打开视频"),
+    "retry": ("视频重试",),
     "references": ("参考图",),
     "models": ("视频模型",),
     "diagnose": ("视频诊断",),

@@ -22,7 +22,7 @@ from core.commands import Commands
 from core.config import Settings
 from core.delivery import Delivery
 from core.emoji_feedback import EmojiFeedback
-from core.errors import BadInput, Misconfigured, Refused, Why
+from core.errors import BadInput, Misconfigured, OutOfQuota, Refused, UnknownCharge, UpstreamFailed, Why
 from core.job_ledger import JobLedger, LedgerFailed
 from core.job_runner import JobRunner
 from core.kept_references import LIFE, MOST, KeptReferences
@@ -37,7 +37,7 @@ from core.words import COMMANDS, ROLES
 from devtools.rig.media import make_png
 from tests.host import Chat, context_of, settled
 from tests.internet import Internet
-from tests.scripted_backend import Gate, ScriptedBackend, TicketingBackend
+from tests.scripted_backend import INLINE, Gate, ScriptedBackend, TicketingBackend
 from tests.until import until
 
 PICTURE = Image.fromBytes(make_png())
@@ -1025,6 +1025,57 @@ async def test_the_english_answers_are_english(room: Any) -> None:
 def test_every_command_is_tried() -> None:
     tried = set(re.findall(r'say\(\s*"(\w+)"', Path(__file__).read_text()))
     assert set(COMMANDS) <= tried
+
+
+async def test_once_more(room: Any) -> None:
+    """A definite failure is tried again at once, with the same pictures and parameters."""
+    one = await room(can=VEO)
+    one.backend.steps.append(OutOfQuota())
+    await one.say("video", "a cat 9:16", *sized(100, 110))
+    await one.idle()
+    assert await one.say("retry") != [one.texts.say("nothing_to_retry")]
+    await one.idle()
+    first, second = one.backend.requests
+    assert second == replace(first, references=second.references)
+    assert widths(second.references) == widths(first.references) == [100, 110]
+    assert one.videos() == 1
+
+
+@pytest.mark.parametrize("end", [UnknownCharge("cut"), Refused(), UpstreamFailed("dead"), INLINE])
+async def test_once_more_of_what_may_have_been_charged(end: Any, room: Any) -> None:
+    one = await room()
+    one.backend.steps.append(end)
+    await one.say("video", "a cat", PICTURE)
+    await one.idle()
+    asked = one.texts.say("retry_confirm", number=1, seconds=60)
+    assert await one.say("retry", "1") == [asked]
+    assert len(one.backend.creates) == 1
+    await one.say("retry", "1")
+    await one.idle()
+    assert len(one.backend.creates) == 2
+    assert await one.say("retry", "1") == [asked], "each time anew"
+
+
+async def test_once_more_is_for_its_owner_and_what_is_over(room: Any) -> None:
+    one = await room()
+    assert await one.say("retry") == [one.texts.say("nothing_to_retry")]
+    gate = await one.start()
+    assert await one.say("retry", "1") == [one.texts.say("retry_running", number=1)]
+    gate.let_go.set()
+    await one.idle()
+    assert await one.say("retry", "1", user="7") == [one.texts.say("not_yours", number=1)]
+    assert len(one.backend.creates) == 1
+
+
+async def test_the_model_asks_how_it_stands(room: Any) -> None:
+    one = await room()
+    assert await one.commands.status(one.event(), 0) == one.texts.say("no_jobs")
+    await one.say("video", "a cat", PICTURE)
+    await one.idle()
+    for number in (0, 1, "1", "#1", 1.0, None):
+        assert "#1" in await one.commands.status(one.event(), number)
+    for event, number in ((one.event(), 2), (one.event(user="7"), 1)):
+        assert await one.commands.status(event, number) == one.texts.say("no_jobs")
 
 
 async def test_the_diagnosis(room: Any) -> None:
