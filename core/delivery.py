@@ -6,6 +6,7 @@ A send ends as sent, refused or unknown; after an unknown one no video is sent a
 import asyncio
 import base64
 import logging
+import shutil
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -225,7 +226,8 @@ class Delivery:
 
     def testable(self, job: Job) -> list[Form]:
         """The forms in which a file of ours may be offered to a job's chat."""
-        forms = planned(job.destination.platform, mode="file", public_base=self._public_base())
+        name, base = job.destination.platform, self._public_base()
+        forms = planned(name, mode="file", public_base=base, ffmpeg=_has_ffmpeg())
         return [form for form in Form if form in forms]
 
     async def offer(self, job: Job, form: Form, path: Path) -> Sending:
@@ -252,7 +254,7 @@ class Delivery:
         except LedgerFailed:
             refused = set()
         name, mode, base = job.destination.platform, self._settings.video.send_mode, self._public_base()
-        return planned(name, mode=mode, link=parcel.link, public_base=base, refused=refused)
+        return planned(name, mode=mode, link=parcel.link, public_base=base, refused=refused, ffmpeg=_has_ffmpeg())
 
     async def _learn(self, job: Job, form: Form, outcome: Sending) -> None:
         """What a platform refused definitely is tried last the next time."""
@@ -390,6 +392,10 @@ _OURS = frozenset({"download", "disk"})  # why we have no file while the link ma
 def _instance(job: Job) -> str:
     """Which of the host's platforms a job belongs to."""
     return job.destination.conversation.partition(":")[0]
+
+
+def _has_ffmpeg() -> bool:
+    return shutil.which("ffmpeg") is not None
 
 
 def _brief(error: Exception) -> str:

@@ -67,6 +67,8 @@ PLATFORMS: dict[str, Platform] = {
     "wecom_ai_bot": Platform((Form.LINK,)),
 }
 _STRANGER = Platform(_FILES_ONLY)
+# Their adapters want a cover picture, make it with ffmpeg, and where that fails drop the Video without a word.
+_COVERED = {"dingtalk", "line"}
 
 
 def platform_of(name: str) -> Platform:
@@ -86,6 +88,7 @@ def planned(
     link: str | None = None,
     public_base: str = "",
     refused: Collection[str] = (),
+    ffmpeg: bool = True,
 ) -> list[Form]:
     """The forms to try, best first; the link as text is always the last.
 
@@ -95,8 +98,11 @@ def planned(
         link: as a chat may see it.
         public_base: the host's ``callback_api_base``.
         refused: forms that this very platform refused the last time; they come last.
+        ffmpeg: whether it is installed here.
     """
     forms = [form for form in platform_of(name).forms if _possible(form, name, link or "", public_base)]
+    if name in _COVERED and not ffmpeg:
+        forms = [form for form in forms if form in (Form.ATTACHMENT, Form.LINK)]
     match mode:
         case "url" if link:
             forms = [form for form in forms if form in (Form.URL, Form.LINK)]
@@ -107,8 +113,10 @@ def planned(
 
 def _possible(form: Form, name: str, link: str, public_base: str) -> bool:
     match form:
+        case Form.URL if name == "line":  # it shows a cover besides, by a link of the host's file service
+            return link.startswith("https://") and public_base.startswith("https://")
         case Form.URL:
-            return link.startswith("https://") or bool(link and name != "line")
+            return bool(link)
         case Form.LINK:
             return bool(link)
         case Form.SERVICE:
