@@ -186,7 +186,8 @@ async def start(name: str, *, root: str, plugin: str) -> Sample:
     importlib.import_module(f"data.plugins.{plugin}.main")
     imported = time.perf_counter()
     star: Any = star_registry[-1].star_cls_type
-    instance = star(SimpleNamespace(get_config=dict), {})
+    tools = SimpleNamespace(get_func=lambda name: None)
+    instance = star(SimpleNamespace(get_config=dict, get_llm_tool_manager=lambda: tools), {})
     await instance.initialize()
     sample = {"start": (time.perf_counter() - began) * 1000, "import": (imported - began) * 1000}
     await instance.terminate()
