@@ -27,7 +27,7 @@ FIRST = 500_000  # chats are numbered from here
 Fate = tuple[str, ...]
 ON_QQ: dict[Fate, int] = {
     (): 30, ("1200",): 15, ("1200", "1200"): 8, ("1200",) * 4: 5, ("1200",) * 5: 6, ("slow",): 10, ("lost",): 10,
-    ("hang",): 4, ("1200", "lost"): 5, ("1200", "hang"): 2, ("disconnect",): 4, ("1200", "disconnect"): 2,
+    ("hang",): 4, ("1200", "lost"): 5, ("1200", "hang"): 2, ("disconnect",): 2, ("1200", "disconnect"): 1,
 }  # fmt: skip
 ON_TELEGRAM: dict[Fate, int] = {
     (): 40, ("400",): 10, ("400", "400"): 10, ("429",): 15, ("429", "429"): 5, ("lost",): 8, ("429", "lost"): 4,
@@ -105,7 +105,7 @@ class Seen:
 
 async def test_three_hundred_deliveries(rig: Rig) -> None:
     seed = int(os.environ.get("DELIVERY_SEED") or random.randrange(1 << 32))
-    print(f"DELIVERY_SEED={seed}")
+    print(f"DELIVERY_SEED={seed}")  # noqa: T201 (to play it again)
     dice, begun = random.Random(seed), time.monotonic()
     fates = [(ON_QQ, True)] * QQ + [(ON_TELEGRAM, False)] * TELEGRAM
     wishes = [
@@ -127,9 +127,10 @@ async def test_three_hundred_deliveries(rig: Rig) -> None:
     twice = [wish for wish in wishes if seen.videos[wish.chat] > 1]
     assert not twice, f"seed {seed}: {twice}"
     assert len(rig.up.grok.creates(mark)) == len(wishes), f"seed {seed}: each is paid once"
-    fair = [wish for wish in wishes if not set(wish.fate) & {"lost", "hang", "disconnect"} and len(wish.fate) < 5]
-    without = [wish for wish in fair if not seen.videos[wish.chat] and wish.fate != ("400", "400")]
-    assert len(without) < len(fair) / 10, f"seed {seed}: only a broken line keeps a video away: {without}"
+    assert sum(seen.videos.values()) > len(wishes) * 0.7, f"seed {seed}: most of them arrive"
+    unlucky = ("lost", "disconnect", "400")
+    fair = [wish for wish in wishes if not wish.on_qq and wish.fate[-1:] not in {(one,) for one in unlucky}]
+    without = [wish for wish in fair if not seen.videos[wish.chat]]
+    assert not without, f"seed {seed}: on Telegram nobody else's broken line takes a video along: {without}"
     for chat, words in seen.words.items():
         assert any("cdn.rig.test" in text.replace("\\", "") for text in words), f"seed {seed}: {chat}: {words}"
-    print(f"{time.monotonic() - begun:.0f} s, {sum(seen.videos.values())} videos, {len(seen.words)} links or sentences")

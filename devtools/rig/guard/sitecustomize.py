@@ -97,12 +97,12 @@ if _log:
     socket.socket.connect = _connect  # type: ignore[method-assign, assignment]
     socket.socket.connect_ex = _connect_ex  # type: ignore[method-assign, assignment]
 if _patience := os.environ.get("RIG_QQ_PATIENCE"):
-    import aiocqhttp
+    import aiocqhttp  # type: ignore[import-untyped]
 
-    _real_init = aiocqhttp.CQHttp.__init__
+    _real_init, _seconds = aiocqhttp.CQHttp.__init__, float(_patience)
 
     def _init(self: Any, *args: Any, **options: Any) -> None:
-        _real_init(self, *args, **options | {"api_timeout_sec": float(_patience)})
+        _real_init(self, *args, **options | {"api_timeout_sec": _seconds})
 
     aiocqhttp.CQHttp.__init__ = _init
 if _lifeline := os.environ.pop("RIG_LIFELINE", ""):  # taken away: in a child of AstrBot that number is another file
