@@ -37,6 +37,7 @@ logger = logging.getLogger("astrbot")
 SLOWEST_LINE = 256 * 1024  # bytes a second
 SEND_SECONDS = 600.0  # longer than any adapter's own limit: theirs says more
 WEBCHAT_SECONDS = 60.0
+_REPEATS = 2  # of words that may have been lost
 
 
 class _PathVideo(Video):
@@ -162,7 +163,14 @@ class Delivery:
         )
         if shown and job.result and not job.result.private and job.result.url.startswith("http"):
             link = job.result.url
-        return await self.say(job, self._texts.failed(job.number, why, link, job.backend))
+        text, began = self._texts.failed(job.number, why, link, job.backend), time.time()
+        outcome = await self.say(job, text)
+        for _ in range(_REPEATS):
+            if outcome is not Sending.UNKNOWN or job.destination.platform != "aiocqhttp":
+                break
+            # The line broke, perhaps with these words on it: silence is worse than to say them twice.
+            outcome = Sending.SENT if await self._said(job, text, began) else await self.say(job, text)
+        return outcome
 
     async def say(self, job: Job, text: str, *, quote: bool = False) -> Sending:
         """Send words, quoting the request where others read along.
@@ -377,6 +385,14 @@ class Delivery:
         except StopIteration:  # its platform is gone
             return False
         return await qq.arrived(bot, job.destination, video, routing(event))
+
+    async def _said(self, job: Job, text: str, since: float) -> bool:
+        event = self._events.get(job.id)
+        try:
+            bot = self._emoji.bot_of(job.destination, event)
+        except StopIteration:  # its platform is gone
+            return False
+        return await qq.said(bot, job.destination, text, since, routing(event))
 
     async def _doubted(self, job: Job) -> Sending:
         """The adapter logged an error and reported success: no second video, but the link as words does no harm."""

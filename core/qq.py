@@ -82,9 +82,23 @@ class Sent:
 
 async def arrived(bot: Any, destination: Destination, video: Sent, route: dict[str, int]) -> bool:
     """Whether this very video of ours stands in the chat; False where the bridge cannot tell."""
+    parts = await _ours(bot, destination, video.since, route)
+    found = (one.get("data") for one in parts if one.get("type") in ("video", "file"))
+    return any(_is(video, data) for data in found if isinstance(data, dict))
+
+
+async def said(bot: Any, destination: Destination, words: str, since: float, route: dict[str, int]) -> bool:
+    """Whether these words of ours stand in the chat; False where the bridge cannot tell."""
+    parts = await _ours(bot, destination, since, route)
+    found = (one.get("data") for one in parts if one.get("type") == "text")
+    return any(words == data.get("text") for data in found if isinstance(data, dict))
+
+
+async def _ours(bot: Any, destination: Destination, since: float, route: dict[str, int]) -> list[dict[str, Any]]:
+    """The parts of what we wrote there since then, as far as the bridge tells."""
     chat = destination.conversation.rpartition(":")[2].rpartition("_")[2]
     if not chat.isdigit():
-        return False
+        return []
     action = "get_group_msg_history" if destination.group else "get_friend_msg_history"
     place = {"group_id": int(chat)} if destination.group else {"user_id": int(chat)}
     import aiocqhttp.exceptions  # type: ignore[import-untyped]
@@ -95,19 +109,17 @@ async def arrived(bot: Any, destination: Destination, video: Sent, route: dict[s
             answer = await bot.call_action(action, **place, count=_LATELY, **route)
     except (TimeoutError, OSError, AttributeError, aiocqhttp.exceptions.Error) as error:
         logger.info("the bridge does not tell what stands in the chat: %s", type(error).__name__)
-        return False
+        return []
     messages = answer.get("messages") if isinstance(answer, dict) else None
-    return any(_holds(message, video, me) for message in messages or () if isinstance(message, dict))
+    ours = [one for one in messages or () if isinstance(one, dict) and _is_ours(one, since, me)]
+    return [part for one in ours for part in one["message"] if isinstance(part, dict)]
 
 
-def _holds(message: dict[str, Any], video: Sent, me: object) -> bool:
-    sender, sent_at, segments = message.get("sender"), message.get("time"), message.get("message")
+def _is_ours(message: dict[str, Any], since: float, me: object) -> bool:
+    sender, sent_at = message.get("sender"), message.get("time")
     author = message.get("user_id") or (sender.get("user_id") if isinstance(sender, dict) else None)
-    recent = isinstance(sent_at, int | float) and sent_at >= video.since - 5
-    if str(author) != str(me) or not recent or not isinstance(segments, list):
-        return False
-    found = (one.get("data") for one in segments if isinstance(one, dict) and one.get("type") in ("video", "file"))
-    return any(_is(video, data) for data in found if isinstance(data, dict))
+    recent = isinstance(sent_at, int | float) and sent_at >= since - 5
+    return str(author) == str(me) and recent and isinstance(message.get("message"), list)
 
 
 def _is(video: Sent, data: dict[str, Any]) -> bool:

@@ -781,6 +781,38 @@ async def test_an_unclear_send_on_qq_is_looked_up(
     assert len(one.client.named(action)) == 1
 
 
+@pytest.mark.parametrize(
+    ("lost", "found", "times"), [(0, False, 1), (1, True, 1), (1, False, 2), (2, False, 3), (9, False, 3)]
+)
+async def test_words_that_may_be_lost_are_said_again(
+    lost: int, found: bool, times: int, desk: Callable[..., Desk]
+) -> None:
+    """On QQ, where the chat can be asked: without them a job may end in silence."""
+    one = desk(Chat("aiocqhttp", group=False))
+    one.client.answers["send_private_msg"] = [onebot.NetworkError("WebSocket API call timeout")] * lost
+
+    async def history(**_: Any) -> Any:
+        sent = one.client.named("send_private_msg")[-1]["message"]
+        return {"messages": [{"user_id": 10000, "time": time.time(), "message": sent}] if found else []}
+
+    one.client.answers |= {"get_friend_msg_history": history, "get_login_info": lambda **_: given({"user_id": 10000})}
+    outcome = await one.delivery.tell(one.job, Why("unknown_delivery"))
+    assert outcome is (Sending.UNKNOWN if lost == 9 else Sending.SENT)
+    assert len(one.client.named("send_private_msg")) == times
+
+
+async def given(value: Any) -> Any:
+    return value
+
+
+async def test_elsewhere_words_are_said_once(desk: Callable[..., Desk]) -> None:
+    """They usually arrived, and nobody can be asked."""
+    one = desk("telegram")
+    one.client.answers["send"] = [TimeoutError()]
+    assert await one.delivery.tell(one.job, Why("unknown_delivery")) is Sending.UNKNOWN
+    assert len(one.client.named("send")) == 1
+
+
 async def test_a_copy_is_looked_up_by_its_own_size(desk: Callable[..., Desk]) -> None:
     one = desk(Chat("aiocqhttp"), send_mode="file")
     grown(one, 120).works = True

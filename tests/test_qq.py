@@ -164,6 +164,22 @@ async def test_what_stands_in_the_chat(name: str) -> None:
     assert client.calls[0][1]["group_id"] == 1001
 
 
+@pytest.mark.parametrize(
+    ("one", "there"),
+    [
+        (message("text", text="⚠️ #3 hello"), True),
+        (message("text", text="⚠️ #4 hello"), False),
+        (message("text", author=42, text="⚠️ #3 hello"), False),
+        (message("text", at=-60, text="⚠️ #3 hello"), False),
+        (message(file="⚠️ #3 hello"), False),
+    ],
+    ids=["ours", "of another job", "somebody quotes it", "said before", "no words"],
+)
+async def test_words_that_stand_in_the_chat(one: Any, there: bool) -> None:
+    client = told("get_group_msg_history", one)
+    assert await qq.said(client, place(), "⚠️ #3 hello", NOW, ROUTE) is there
+
+
 async def test_two_videos_of_ours_at_once() -> None:
     """Each upload is called the same at the upstream; only one arrived."""
     first, second = Sent(LINK, 5000, NOW), Sent(LINK.replace("/a/", "/b/"), 7000, NOW)

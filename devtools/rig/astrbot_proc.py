@@ -89,6 +89,7 @@ class AstrBot:
         self.port, self.qq_port, self.qq_token = free_port(), free_port(), "rig-token"
         self.log_path, self.egress_log = root / "astrbot.log", root / "egress.jsonl"
         self.process: asyncio.subprocess.Process | None = None
+        self.qq_patience = 0.0  # seconds that it waits for an answer of QQ; 0 = its own 180
         self._lifeline = -1
 
     @property
@@ -179,6 +180,8 @@ class AstrBot:
             "NO_COLOR": "1",
             "RIG_LIFELINE": str(lifeline),
         }
+        if self.qq_patience:
+            environment["RIG_QQ_PATIENCE"] = str(self.qq_patience)
         if self.guarded:
             environment |= {"RIG_EGRESS_LOG": str(self.egress_log), "RIG_HOSTS": json.dumps(self.hosts.hosts)}
         return environment

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devtools.rig import Rig, ok
-from tests.e2e.world import link, panel, started
+from tests.e2e.world import ADMIN, forget, link, panel, started
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,9 +20,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 async def shared(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    """An AstrBot for the whole module; a module may set PANEL for other settings, and `sections` for more of them."""
+    """An AstrBot for the whole module; a module may set PANEL for other settings, `sections` for more of them, and
+    QQ_PATIENCE for the seconds in which QQ must answer."""
     video, more = getattr(request.module, "PANEL", {}), getattr(request.module, "sections", lambda rig: {})
-    async with Rig(plugin_config=lambda rig: panel(rig, max_jobs_per_user=5, **video) | more(rig)) as rig:
+    rig = Rig(
+        plugin_config=lambda rig: panel(rig, max_jobs_per_user=5, **video) | more(rig),
+        config={"admins_id": [str(ADMIN)]},
+    )
+    rig.bot.qq_patience = getattr(request.module, "QQ_PATIENCE", 0.0)
+    async with rig:
         yield await started(rig)
         assert rig.bot.egress() == [], "something left this machine"
         bad = [trace for trace in rig.bot.tracebacks() if "astrbot_plugin_gitee" in trace]
@@ -36,6 +42,7 @@ async def rig(shared: Rig) -> Rig:
     shared.qq.faults.clear()
     shared.tg.faults.clear()
     shared.qq.shares_filesystem = True
+    forget(shared)
     for up in (shared.up.grok, shared.up.xai, shared.up.ve):
         up.plan()
         up.keys = None

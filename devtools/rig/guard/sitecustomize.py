@@ -5,6 +5,7 @@
 * A name in RIG_HOSTS (JSON: name -> public address) resolves to that address, and connecting to the address lands on
   loopback, so that code which refuses private addresses can be tried against loopback servers.
 * When the rig is gone, however it went, the other end of the pipe RIG_LIFELINE closes and the process ends.
+* With RIG_QQ_PATIENCE set, an answer of QQ is waited for so many seconds instead of three minutes.
 * The garbage collector rests until the first socket listens, which makes a start a quarter shorter.
 """
 
@@ -95,6 +96,15 @@ if _log:
     socket.getaddrinfo = _getaddrinfo
     socket.socket.connect = _connect  # type: ignore[method-assign, assignment]
     socket.socket.connect_ex = _connect_ex  # type: ignore[method-assign, assignment]
+if _patience := os.environ.get("RIG_QQ_PATIENCE"):
+    import aiocqhttp  # type: ignore[import-untyped]
+
+    _real_init, _seconds = aiocqhttp.CQHttp.__init__, float(_patience)
+
+    def _init(self: Any, *args: Any, **options: Any) -> None:
+        _real_init(self, *args, **options | {"api_timeout_sec": _seconds})
+
+    aiocqhttp.CQHttp.__init__ = _init
 if _lifeline := os.environ.pop("RIG_LIFELINE", ""):  # taken away: in a child of AstrBot that number is another file
     threading.Thread(target=_end_with, args=(int(_lifeline),), daemon=True).start()
     gc.disable()
