@@ -37,7 +37,7 @@ logger = logging.getLogger("astrbot")
 SLOWEST_LINE = 256 * 1024  # bytes a second
 SEND_SECONDS = 600.0  # longer than any adapter's own limit: theirs says more
 WEBCHAT_SECONDS = 60.0
-_REPEATS = 1  # of words that may have been lost
+_REPEATS = 2  # of words that may have been lost
 
 
 class _PathVideo(Video):
