@@ -192,6 +192,8 @@ class AstrBot:
         assert self.process is None, "already running"
         began, mark = time.monotonic(), self.log_mark()
         theirs, self._lifeline = os.pipe()
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a child inherits what is ignored
         try:
             with self.log_path.open("ab") as log:
                 self.process = await asyncio.create_subprocess_exec(
