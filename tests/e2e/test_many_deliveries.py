@@ -1,6 +1,6 @@
 """Faults by the hundred: whatever the chats do, no video comes twice, and no job ends in silence.
 
-The seed is printed; ``DELIVERY_SEED`` plays the same run again.
+``DELIVERY_SEED`` plays another run; a test that is run for every change plays the same one each time.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Seen:
 
 
 async def test_three_hundred_deliveries(rig: Rig) -> None:
-    seed = int(os.environ.get("DELIVERY_SEED") or random.randrange(1 << 32))
+    seed = int(os.environ.get("DELIVERY_SEED") or 1)
     print(f"DELIVERY_SEED={seed}")  # noqa: T201 (to play it again)
     dice, begun = random.Random(seed), time.monotonic()
     fates = [(ON_QQ, True)] * QQ + [(ON_TELEGRAM, False)] * TELEGRAM
