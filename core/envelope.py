@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from . import words
 from .errors import AuthFailed, BadInput, Failure, Misconfigured, OutOfQuota, Refused, Retryable, UnknownCharge
-from .transport import retry_after
+from .transport import Answer, retry_after
 
 
 def _any(pattern: str, chinese: tuple[str, ...] = ()) -> re.Pattern[str]:
@@ -100,6 +100,19 @@ def name(status: int, headers: Mapping[str, str], text: str) -> Failure:
     """
     body = read_json(text)
     return name_value(status, headers, body if isinstance(body, dict | list) else _title(text))
+
+
+def refuse_all_but_api(answer: Answer) -> None:
+    """See that an answer is one of an API that did what it was asked.
+
+    Raises:
+        Failure: it says no.
+        Misconfigured: it is a web page: the address leads elsewhere.
+    """
+    if answer.status >= 300:
+        raise name(answer.status, answer.headers, answer.text)
+    if is_html(answer.text):
+        raise Misconfigured("web_page")
 
 
 def name_value(status: int, headers: Mapping[str, str], value: Any, *, started: bool = False) -> Failure:

@@ -15,7 +15,7 @@ from . import media_url, words
 from .body import Body, DataUrl
 from .capabilities import Capabilities
 from .config import BadAddress, VideoSettings, api_root
-from .envelope import is_html, is_refusal, name, name_value, read_json
+from .envelope import is_html, is_refusal, name, name_value, read_json, refuse_all_but_api
 from .errors import Misconfigured, Refused, UnknownCharge, UpstreamFailed
 from .models import VideoRequest, VideoResult
 from .transport import Answer, Transport
@@ -347,8 +347,5 @@ class GrokVideoService:
         answer = await self._transport.exchange(
             "GET", url, headers=self.key_headers(key), billable=False, timeout=_CHECK_SECONDS
         )
-        if answer.status >= 300:
-            raise name(answer.status, answer.headers, answer.text)
-        if is_html(answer.text):
-            raise Misconfigured("web_page")
+        refuse_all_but_api(answer)
         return url

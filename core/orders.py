@@ -169,8 +169,7 @@ class Orders:
         """What the panel's model offers, for each parameter of the LLM tool; it is said behind its description."""
         configured = self._backends[self._settings.video.backend]
         can = configured.backend.capabilities(configured.model)
-        modes = {mode for mode in can.modes if can.most or mode == "text"}
-        offers = {"mode": ("auto", *(mode for mode in MODES if mode in modes))}
+        offers: dict[str, tuple[object, ...] | None] = {"mode": ("auto", *can.modes)}
         offers |= {name: getattr(can, f"{name}s") for name in ("duration", "aspect_ratio", "resolution")}
         fixed = "Cannot be chosen with the model in use."
         return {

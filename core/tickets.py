@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from . import media_url, words
-from .envelope import is_html, is_refusal, message_of, name, name_value, read_json
-from .errors import Misconfigured, Refused, UnknownCharge, UpstreamFailed, scrub
+from .envelope import is_refusal, message_of, name_value, read_json, refuse_all_but_api
+from .errors import Refused, UnknownCharge, UpstreamFailed, scrub
 from .models import Pending, VideoResult
 from .transport import Answer, retry_after
 
@@ -56,10 +56,7 @@ def read_created(answer: Answer, read: Reader, *places: str) -> VideoResult | st
         Failure: there is no job; why, and what that means for the bill.
     """
     body = read_json(answer.text)
-    if answer.status >= 300:
-        raise name(answer.status, answer.headers, answer.text)
-    if is_html(answer.text):
-        raise Misconfigured("web_page")
+    refuse_all_but_api(answer)
     if not isinstance(body, dict):
         raise UnknownCharge("no_ticket" if answer.ending == "whole" else answer.ending)
     job = unwrapped(body)

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from .body import Body
 from .config import BadAddress, UpstreamSettings, api_root
-from .envelope import is_html, name
+from .envelope import refuse_all_but_api
 from .errors import Misconfigured
 from .transport import Answer, Transport
 
@@ -78,10 +78,7 @@ class Upstream:
     async def check(self, *, key: str) -> str:
         """See `Backend.check`."""
         answer = await self.look(self.check_path, key=key)
-        if answer.status >= 300:
-            raise name(answer.status, answer.headers, answer.text)
-        if is_html(answer.text):
-            raise Misconfigured("web_page")
+        refuse_all_but_api(answer)
         return self.root + self.check_path
 
     def _all(self, key: str) -> dict[str, str]:
