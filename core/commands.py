@@ -54,7 +54,7 @@ class Commands:
         self._settings, self._texts, self._backends, self._orders = settings, texts, backends, orders
         self._ledger, self._kept, self._runner, self._delivery = ledger, kept, runner, delivery
         self._diagnosis = Diagnosis(texts, backends, delivery)
-        self._asked: dict[tuple[str, str], float] = {}  # who was asked about which job, and when
+        self._asked: dict[tuple[str, str], tuple[float, str]] = {}  # (person, job) → when, at which message
 
     async def run(self, command: str, event: AstrMessageEvent, text: str = "") -> None:
         """Answer one command, in words whatever happens, and keep the message from the chat's own LLM.
@@ -141,7 +141,7 @@ class Commands:
             raise BadInput("kept_usage")
         found = await find_images(event, mentioned=True, sender=False, links=True)
         message = message_key(event, "")
-        before, _ = await self._kept.of(owner)
+        before = await self._kept.open_list(owner)
         kept = await self._kept.add(owner, await sources_of(found), roles, message=message) if found else ()
         if dashes:
             refusal: str | None = ""
@@ -276,9 +276,10 @@ class Commands:
             return self._texts.say("not_yours", number=job.number)
         if not job.state.final:
             return self._texts.say("retry_running", number=job.number)
-        asked = self._asked.pop((_person(event), job.id), 0.0)
-        if _perhaps_billed(job) and time.monotonic() - asked > CONFIRM_SECONDS:
-            self._asked[_person(event), job.id] = time.monotonic()
+        asked, message = self._asked.pop((_person(event), job.id), (-CONFIRM_SECONDS, ""))
+        same = message_key(event, "")  # a message that is delivered twice is no second word
+        if _perhaps_billed(job) and (time.monotonic() - asked >= CONFIRM_SECONDS or (same and same == message)):
+            self._asked[_person(event), job.id] = time.monotonic(), same
             return self._texts.say("retry_confirm", number=job.number, seconds=int(CONFIRM_SECONDS))
         return await self._orders.again(event, job)
 
@@ -394,9 +395,11 @@ def _before_dashes(text: str) -> tuple[str, bool, str]:
 
 def _perhaps_billed(job: Job) -> bool:
     """Whether a job that is over may stand on the bill."""
-    if job.state in (State.DELIVERED, State.UNKNOWN) or job.perhaps_billed or job.result:
+    if job.state in (State.DELIVERED, State.UNKNOWN) or job.perhaps_billed or job.result or job.ticket:
         return True
     why = job.error
+    if why and why.cause == "disk":  # the video came inside the answer and could not be kept
+        return job.submitted_at > 0
     if why and why.kind == "cancelled":
         return why.cause != "free"
     return why is not None and why.kind in ("refused", "upstream_failed", "unknown_charge", "undelivered")

@@ -59,8 +59,7 @@ class KeptReferences:
     async def _add(
         self, owner: str, sources: Sequence[Path | bytes | Reference], roles: Sequence[Role]
     ) -> tuple[Reference, ...]:
-        used = self._used(owner)
-        before = () if used.exists() else (await self.of(owner))[0]
+        before = await self.open_list(owner)
         if len(before) + len(sources) > MOST:
             raise BadInput("kept_too_many", most=MOST)
         if not before:
@@ -70,7 +69,7 @@ class KeptReferences:
         now = (*before, *(replace(one, role=role) for one, role in zip(kept, wanted, strict=True)))
         try:
             await asyncio.to_thread(self._write, owner, now)
-            used.unlink(missing_ok=True)
+            self._used(owner).unlink(missing_ok=True)
         except OSError as error:
             raise Misconfigured("disk", f"{type(error).__name__}: {error.strerror}") from error
         return now
@@ -79,6 +78,10 @@ class KeptReferences:
         """What a person keeps, and for how many more seconds."""
         return await asyncio.to_thread(self._read, owner)
 
+    async def open_list(self, owner: str) -> tuple[Reference, ...]:
+        """What an addition goes behind: nothing, where a video was made of the list."""
+        return () if self._used(owner).exists() else (await self.of(owner))[0]
+
     async def use(self, owner: str) -> None:
         """Note that a video was made of them: they still serve another, but what is added begins a new list."""
         async with self._adding:
@@ -86,7 +89,11 @@ class KeptReferences:
                 self._used(owner).touch()
 
     async def put_back(self, owner: str, before: tuple[Reference, ...]) -> None:
-        """Keep what was kept before: the addition led to nothing, and the person will send it again."""
+        """Keep what was kept before: the addition led to nothing, and the person will send it again.
+
+        Args:
+            before: `open_list`, as it was. Of a list that was used nothing is left: its files made room.
+        """
         if not before:
             await self.clear(owner)
             return

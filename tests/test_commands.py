@@ -1056,6 +1056,24 @@ async def test_once_more_of_what_may_have_been_charged(end: Any, room: Any) -> N
     assert await one.say("retry", "1") == [asked], "each time anew"
 
 
+async def test_a_redelivered_message_is_no_second_word(room: Any) -> None:
+    one = await room()
+    await one.say("video", "a cat", PICTURE)
+    await one.idle()
+    asked = one.texts.say("retry_confirm", number=1, seconds=60)
+    for _ in range(3):
+        assert await one.say("retry", "1", event=one.event(message_id="5555")) == [asked]
+    assert len(one.backend.creates) == 1
+
+
+async def test_a_young_clock_does_not_answer_for_anybody(room: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = await room()
+    await one.say("video", "a cat", PICTURE)
+    await one.idle()
+    monkeypatch.setattr("core.commands.time.monotonic", lambda: 3.0)
+    assert await one.say("retry", "1") == [one.texts.say("retry_confirm", number=1, seconds=60)]
+
+
 async def test_once_more_is_for_its_owner_and_what_is_over(room: Any) -> None:
     one = await room()
     assert await one.say("retry") == [one.texts.say("nothing_to_retry")]

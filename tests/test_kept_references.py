@@ -240,3 +240,21 @@ async def test_a_message_delivered_twice_is_kept_once(shelf: Shelf) -> None:
     for message in ("m1", "m1", "m2"):
         await shelf.kept.add(ME, [message.encode()], message=message)
     assert await shelf.contents() == [b"m1", b"m2"]
+
+
+async def test_what_led_to_nothing_is_taken_back(shelf: Shelf) -> None:
+    await shelf.kept.add(ME, [b"a"])
+    before = await shelf.kept.open_list(ME)
+    await shelf.kept.add(ME, [b"b"])
+    await shelf.kept.put_back(ME, before)
+    assert await shelf.contents() == [b"a"]
+
+
+async def test_a_used_list_that_was_begun_anew_in_vain_is_empty(shelf: Shelf) -> None:
+    """Its files made room for the new ones: the old names would show the wrong pictures."""
+    await shelf.kept.add(ME, [b"a"])
+    await shelf.kept.use(ME)
+    before = await shelf.kept.open_list(ME)
+    await shelf.kept.add(ME, [b"b"])
+    await shelf.kept.put_back(ME, before)
+    assert await shelf.contents() == []
